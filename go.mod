@@ -1,0 +1,3 @@
+module xm
+
+go 1.26.4

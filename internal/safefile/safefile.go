@@ -1,0 +1,146 @@
+// Package safefile writes files so that a reader, or a crash, sees the old
+// content or the new, never a part of either.
+//
+// A new content goes to a temporary file in the same directory, which is
+// fsynced and then renamed (or linked) to its name; the directory is fsynced
+// last, so that the name survives a power loss too. Temporary names begin with
+// TempPrefix; one that is found at rest was left by a crash and may be removed.
+package safefile
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// TempPrefix begins the name of every temporary file.
+const TempPrefix = ".tmp-"
+
+// File is a file being written: it has no name that a reader would look for
+// until Commit or CommitNew.
+type File struct {
+	*os.File
+	root      *os.Root
+	tmp, name string
+	done      bool
+}
+
+// Create starts a file that is to become name, a path below root, with the
+// given permissions. The caller ends it with Commit or CommitNew, and calls
+// Abort in any case.
+func Create(root *os.Root, name string, perm fs.FileMode) (*File, error) {
+	tmp := filepath.Join(filepath.Dir(name), TempPrefix+rand.Text())
+	f, err := root.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
+	if err != nil {
+		return nil, err
+	}
+	return &File{File: f, root: root, tmp: tmp, name: name}, nil
+}
+
+// Commit makes the file durable and puts it in the place of whatever has its
+// name. A file that is replaced hands down its mode and, as far as the process
+// may give files away, its owner: root editing a server's file must not lock
+// the server out.
+func (f *File) Commit() error {
+	if err := f.inherit(); err != nil {
+		return err
+	}
+	return f.publish(f.root.Rename)
+}
+
+// CommitNew makes the file durable under its name if that is free; otherwise
+// the error matches fs.ErrExist and the existing file is untouched.
+func (f *File) CommitNew() error {
+	return f.publish(f.root.Link)
+}
+
+func (f *File) publish(give func(from, to string) error) error {
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := f.File.Close(); err != nil {
+		return err
+	}
+	if err := give(f.tmp, f.name); err != nil {
+		return err
+	}
+	f.removeTemp()
+	return SyncDir(f.root, filepath.Dir(f.name))
+}
+
+func (f *File) inherit() error {
+	old, err := f.root.Lstat(f.name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !old.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a regular file", f.name)
+	}
+	if err := f.Chmod(old.Mode().Perm()); err != nil {
+		return err
+	}
+	owner, ok := old.Sys().(*syscall.Stat_t)
+	if !ok || os.Geteuid() != 0 {
+		return nil
+	}
+	return f.Chown(int(owner.Uid), int(owner.Gid))
+}
+
+// Abort removes what was written, unless it was committed.
+func (f *File) Abort() {
+	if f.done {
+		return
+	}
+	f.File.Close() // already closed where a commit failed late
+	f.removeTemp()
+}
+
+// removeTemp forgets the temporary name. After a rename it is gone already,
+// and a failure leaves a file that its prefix marks as a left-over.
+func (f *File) removeTemp() {
+	f.done = true
+	_ = f.root.Remove(f.tmp)
+}
+
+// Replace makes data the content of name below root. See File.Commit.
+func Replace(root *os.Root, name string, data []byte, perm fs.FileMode) error {
+	return write(root, name, data, perm, (*File).Commit)
+}
+
+// WriteNew creates name below root with data; it never overwrites. See
+// File.CommitNew.
+func WriteNew(root *os.Root, name string, data []byte, perm fs.FileMode) error {
+	return write(root, name, data, perm, (*File).CommitNew)
+}
+
+func write(root *os.Root, name string, data []byte, perm fs.FileMode, commit func(*File) error) error {
+	f, err := Create(root, name, perm)
+	if err != nil {
+		return err
+	}
+	defer f.Abort()
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	return commit(f)
+}
+
+// SyncDir makes the names in a directory below root durable.
+func SyncDir(root *os.Root, dir string) error {
+	d, err := root.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil {
+		return fmt.Errorf("sync directory %s: %w", dir, err)
+	}
+	return nil
+}

@@ -1,0 +1,101 @@
+package safefile
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func openRoot(t *testing.T) (*os.Root, string) {
+	t.Helper()
+	dir := t.TempDir()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { root.Close() })
+	return root, dir
+}
+
+func onlyFile(t *testing.T, dir, name, content string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(entries) != 1 || entries[0].Name() != name {
+		t.Errorf("directory holds %v, want only %s", entries, name)
+	}
+	if got, _ := os.ReadFile(filepath.Join(dir, name)); string(got) != content {
+		t.Errorf("%s holds %q, want %q", name, got, content)
+	}
+}
+
+func TestReplaceKeepsMode(t *testing.T) {
+	root, dir := openRoot(t)
+	path := filepath.Join(dir, "f")
+	if err := Replace(root, "f", []byte("one"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if err := Replace(root, "f", []byte("two"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	onlyFile(t, dir, "f", "two")
+	if st, _ := os.Stat(path); st.Mode().Perm() != 0o640 {
+		t.Errorf("mode %v after a replace, want the old file's 0640", st.Mode())
+	}
+}
+
+func TestReplaceRefusesWhatIsNoFile(t *testing.T) {
+	root, dir := openRoot(t)
+	if err := os.Symlink("elsewhere", filepath.Join(dir, "f")); err != nil {
+		t.Fatal(err)
+	}
+	if err := Replace(root, "f", []byte("x"), 0o600); err == nil {
+		t.Fatal("a symbolic link was replaced")
+	}
+	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
+		t.Errorf("left behind: %v", entries)
+	}
+}
+
+func TestWriteNewNeverOverwrites(t *testing.T) {
+	root, dir := openRoot(t)
+	if err := WriteNew(root, "f", []byte("one"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteNew(root, "f", []byte("two"), 0o600); !errors.Is(err, fs.ErrExist) {
+		t.Fatalf("second WriteNew: %v, want fs.ErrExist", err)
+	}
+	onlyFile(t, dir, "f", "one")
+}
+
+func TestAbortLeavesNothing(t *testing.T) {
+	root, dir := openRoot(t)
+	f, err := Create(root, "f", 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString("half"); err != nil {
+		t.Fatal(err)
+	}
+	f.Abort()
+	if entries, _ := os.ReadDir(dir); len(entries) != 0 {
+		t.Errorf("left behind: %v", entries)
+	}
+}
+
+func TestNamesAreConfined(t *testing.T) {
+	root, dir := openRoot(t)
+	if err := Replace(root, "../escaped", []byte("x"), 0o600); err == nil {
+		t.Error("a path outside the root was written")
+	}
+	if _, err := os.Stat(filepath.Join(dir, "..", "escaped")); err == nil {
+		t.Error("the file outside exists")
+	}
+}
