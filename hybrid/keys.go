@@ -1,0 +1,144 @@
+package hybrid
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// DefaultBits is the size of a new key.
+const DefaultBits = 2048
+
+// PEM block types of the keys (RFC 7468, sections 10 and 13; PKCS#1 is the
+// OpenSSL form that hybrid.py wrote).
+const (
+	pkcs1Block = "RSA PRIVATE KEY"
+	pkcs8Block = "PRIVATE KEY"
+	spkiBlock  = "PUBLIC KEY"
+)
+
+// GenerateKey makes an RSA key pair of 2048, 3072 or 4096 bits, e = 65537.
+func GenerateKey(bits int) (*rsa.PrivateKey, error) {
+	if err := checkBits(bits); err != nil {
+		return nil, err
+	}
+	return rsa.GenerateKey(rand.Reader, bits)
+}
+
+func checkBits(bits int) error {
+	switch bits {
+	case 2048, 3072, 4096:
+		return nil
+	}
+	return fmt.Errorf("an RSA key of %d bits: 2048, 3072 and 4096 are supported", bits)
+}
+
+// MarshalPrivateKey returns the content of key.priv: PEM, PKCS#1.
+func MarshalPrivateKey(key *rsa.PrivateKey) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: pkcs1Block, Bytes: x509.MarshalPKCS1PrivateKey(key)})
+}
+
+// MarshalPublicKey returns the content of key.pub: PEM, SubjectPublicKeyInfo.
+func MarshalPublicKey(key *rsa.PublicKey) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: spkiBlock, Bytes: marshalSPKI(key)})
+}
+
+func marshalSPKI(key *rsa.PublicKey) []byte {
+	der, err := x509.MarshalPKIXPublicKey(key)
+	if err != nil {
+		panic("hybrid: an RSA key has no SubjectPublicKeyInfo: " + err.Error()) // the only type that reaches this is one x509 knows
+	}
+	return der
+}
+
+// ParsePrivateKey reads the first private key in PEM data, PKCS#1 or PKCS#8.
+func ParsePrivateKey(data []byte) (*rsa.PrivateKey, error) {
+	block := findBlock(data, pkcs1Block, pkcs8Block)
+	if block == nil {
+		return nil, errors.New("no PEM private key in it")
+	}
+	if block.Headers["DEK-Info"] != "" {
+		return nil, errors.New("the private key has a passphrase, which is not supported here: remove it with `openssl rsa`")
+	}
+	key, err := parsePrivateDER(block)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkBits(key.N.BitLen()); err != nil {
+		return nil, err
+	}
+	return key, nil
+}
+
+func parsePrivateDER(block *pem.Block) (*rsa.PrivateKey, error) {
+	if block.Type == pkcs1Block {
+		key, err := x509.ParsePKCS1PrivateKey(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("damaged private key: %w", err)
+		}
+		return key, nil
+	}
+	any, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("damaged private key: %w", err)
+	}
+	key, ok := any.(*rsa.PrivateKey)
+	if !ok {
+		return nil, fmt.Errorf("the private key is %T, not RSA", any)
+	}
+	return key, nil
+}
+
+// ParsePublicKey reads the first public key in PEM data. Blocks of other types
+// may stand beside it: they are for other programs.
+func ParsePublicKey(data []byte) (*rsa.PublicKey, error) {
+	block := findBlock(data, spkiBlock)
+	if block == nil {
+		return nil, errors.New("no PEM public key in it")
+	}
+	any, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("damaged public key: %w", err)
+	}
+	key, ok := any.(*rsa.PublicKey)
+	if !ok {
+		return nil, fmt.Errorf("the public key is %T, not RSA", any)
+	}
+	if err := checkBits(key.N.BitLen()); err != nil {
+		return nil, err
+	}
+	return key, nil
+}
+
+func findBlock(data []byte, types ...string) *pem.Block {
+	for {
+		var block *pem.Block
+		block, data = pem.Decode(data)
+		if block == nil {
+			return nil
+		}
+		for _, t := range types {
+			if block.Type == t {
+				return block
+			}
+		}
+	}
+}
+
+// Fingerprint is the SHA-256 of the key's SubjectPublicKeyInfo, in 16 groups of
+// four hex digits that people can read to each other.
+func Fingerprint(key *rsa.PublicKey) string {
+	sum := sha256.Sum256(marshalSPKI(key))
+	digits := hex.EncodeToString(sum[:])
+	groups := make([]string, 0, len(digits)/4)
+	for ; digits != ""; digits = digits[4:] {
+		groups = append(groups, digits[:4])
+	}
+	return strings.Join(groups, " ")
+}
