@@ -34,7 +34,7 @@ type File struct {
 // Abort in any case.
 func Create(root *os.Root, name string, perm fs.FileMode) (*File, error) {
 	tmp := filepath.Join(filepath.Dir(name), TempPrefix+rand.Text())
-	f, err := root.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
+	f, err := create(root, tmp, os.O_EXCL, perm)
 	if err != nil {
 		return nil, err
 	}
@@ -86,11 +86,40 @@ func (f *File) inherit() error {
 	if err := f.Chmod(old.Mode().Perm()); err != nil {
 		return err
 	}
-	owner, ok := old.Sys().(*syscall.Stat_t)
+	return giveTo(f.File, old)
+}
+
+// giveTo makes the owner of like the owner of f, if this process may do that.
+func giveTo(f *os.File, like fs.FileInfo) error {
+	owner, ok := like.Sys().(*syscall.Stat_t)
 	if !ok || os.Geteuid() != 0 {
 		return nil
 	}
 	return f.Chown(int(owner.Uid), int(owner.Gid))
+}
+
+// create makes a new file that belongs to the owner of its directory: what
+// root puts into a server's directory is the server's.
+func create(root *os.Root, name string, flag int, perm fs.FileMode) (*os.File, error) {
+	dir, err := root.Stat(filepath.Dir(name))
+	if err != nil {
+		return nil, err
+	}
+	f, err := root.OpenFile(name, flag|os.O_RDWR|os.O_CREATE, perm)
+	if err != nil {
+		return nil, err
+	}
+	if err := giveTo(f, dir); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// OpenLock opens a file that exists to be locked, and makes it where it is
+// missing.
+func OpenLock(root *os.Root, name string) (*os.File, error) {
+	return create(root, name, 0, 0o600)
 }
 
 // Abort removes what was written, unless it was committed.

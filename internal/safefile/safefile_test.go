@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 )
 
@@ -97,5 +98,33 @@ func TestNamesAreConfined(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "..", "escaped")); err == nil {
 		t.Error("the file outside exists")
+	}
+}
+
+func TestRootGivesFilesToTheirDirectorysOwner(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give files away")
+	}
+	root, dir := openRoot(t)
+	const somebody = 12345
+	if err := os.Chown(dir, somebody, somebody); err != nil {
+		t.Fatal(err)
+	}
+	if err := Replace(root, "f", []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := OpenLock(root, "lock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock.Close()
+	for _, name := range []string{"f", "lock"} {
+		st, err := os.Stat(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if uid := st.Sys().(*syscall.Stat_t).Uid; uid != somebody {
+			t.Errorf("%s belongs to user %d, not to the directory's owner", name, uid)
+		}
 	}
 }
