@@ -1,0 +1,185 @@
+// Package maildir is the mail store: one Maildir for each user, below one data
+// directory.
+//
+// # The files
+//
+//	NAME/new/FILE, NAME/cur/FILE   messages; other programs may move a message
+//	                               from new to cur and add ":2,flags" to its name
+//	NAME/tmp/FILE                  messages being delivered; nobody reads them
+//	NAME/<unix time>               messages that the original left; read and
+//	                               deleted like the others, never written
+//	.maildrops.lock                locked byte ranges, one for each open maildrop
+//
+// FILE is <unix time>.M<microseconds>R<random>.<host>,S=<size>,W=<size>: S is
+// the message's size on disk in octets, W its size in the form it has on the
+// wire. A message is stored with LF line ends; its wire form has CRLF in the
+// place of each LF that does not follow a CR, and ends with CRLF. A file without
+// W, from another program, is read through to learn its size.
+//
+// A FILE up to its ":" identifies the message as long as it exists, so the
+// unique-id is made of that. Names hold 48 random bits, and none is reused.
+//
+// # Durability
+//
+// When Deliver returns nil, the message is in the new directory of every
+// recipient, and file and directories have been fsynced. When it returns an
+// error, no recipient has it. When Delete returns nil, the deletions have been
+// fsynced.
+//
+// # Who may write
+//
+// Any program that keeps to the Maildir rules. A maildrop is locked by the
+// POP3 sessions of all xm processes against each other, by an open file
+// description lock (fcntl(2)) on one byte of .maildrops.lock, at the inode
+// number of the maildrop's directory; deliveries take no lock.
+package maildir
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"xm/internal/safefile"
+)
+
+const lockName = ".maildrops.lock"
+
+// ErrLocked is returned by Open for a maildrop that another session has open.
+var ErrLocked = errors.New("the maildrop is open in another session")
+
+// Store is the mail of all users.
+type Store struct {
+	root *os.Root
+	host string // in file names
+
+	mu     sync.Mutex
+	lock   *os.File           // nil until the first Open
+	locked map[int64]struct{} // offsets that this process holds in lock
+	ready  map[string]bool    // maildrops whose directories are known to be durable
+}
+
+// New opens the store in a data directory, which must exist. host goes into
+// the names of messages.
+func New(dataDir, host string) (*Store, error) {
+	root, err := os.OpenRoot(dataDir)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{root: root, host: hostInName(host), locked: map[int64]struct{}{}, ready: map[string]bool{}}, nil
+}
+
+// hostInName keeps the whole file name within the 70 octets of a POP3
+// unique-id, and off the characters that have a meaning in it.
+func hostInName(host string) string {
+	const most = 14
+	host = strings.Map(func(r rune) rune {
+		if r <= ' ' || r >= 0x7f || strings.ContainsRune("/:,", r) {
+			return '_'
+		}
+		return r
+	}, host)
+	return host[:min(len(host), most)]
+}
+
+// Close releases the data directory and all locks.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lock != nil {
+		s.lock.Close()
+	}
+	return s.root.Close()
+}
+
+// prepare makes a maildrop's directories, durably.
+func (s *Store) prepare(name string) error {
+	if strings.Contains(name, "/") {
+		return fmt.Errorf("%q is not the name of a maildrop", name)
+	}
+	s.mu.Lock()
+	ready := s.ready[name]
+	s.mu.Unlock()
+	if ready {
+		return nil
+	}
+	for _, sub := range []string{"tmp", "new", "cur"} {
+		if err := s.root.MkdirAll(path.Join(name, sub), 0o700); err != nil {
+			return err
+		}
+	}
+	for _, dir := range []string{name, "."} {
+		if err := safefile.SyncDir(s.root, dir); err != nil {
+			return err
+		}
+	}
+	s.setReady(name, true)
+	return nil
+}
+
+func (s *Store) setReady(name string, ready bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ready {
+		s.ready[name] = true
+	} else {
+		delete(s.ready, name)
+	}
+}
+
+// acquire locks a maildrop against other sessions of this process and others.
+func (s *Store) acquire(name string) (release func(), err error) {
+	st, err := s.root.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	offset, err := inodeOf(st)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, taken := s.locked[offset]; taken {
+		return nil, ErrLocked
+	}
+	if s.lock == nil {
+		if s.lock, err = safefile.OpenLock(s.root, lockName); err != nil {
+			return nil, err
+		}
+	}
+	if err := lockByte(s.lock, offset, unix.F_WRLCK); err != nil {
+		return nil, err
+	}
+	s.locked[offset] = struct{}{}
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.locked, offset)
+		_ = lockByte(s.lock, offset, unix.F_UNLCK) // fails only after Close, which has released it
+	}, nil
+}
+
+func inodeOf(st fs.FileInfo) (int64, error) {
+	sys, ok := st.Sys().(*syscall.Stat_t)
+	if ok {
+		return int64(sys.Ino &^ (1 << 63)), nil
+	}
+	return 0, fmt.Errorf("%s has no inode number", st.Name())
+}
+
+// lockByte locks or unlocks one byte. The lock belongs to the open file, so it
+// goes when the process dies, and closing another descriptor does not drop it.
+func lockByte(f *os.File, offset int64, kind int16) error {
+	l := unix.Flock_t{Type: kind, Whence: 0, Start: offset, Len: 1}
+	err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &l)
+	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
+		return ErrLocked
+	}
+	return err
+}

@@ -1,0 +1,337 @@
+package maildir
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/iotest"
+)
+
+// TestMain lets the test binary stand for another process: see
+// TestLockHoldsAcrossProcesses.
+func TestMain(m *testing.M) {
+	if dir := os.Getenv("MAILDIR_TEST_HOLD"); dir != "" {
+		s, err := New(dir, "host")
+		if err == nil {
+			_, err = s.Open([]string{"alice"})
+		}
+		fmt.Println(err)
+		io.Copy(io.Discard, os.Stdin)
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+func newStore(t testing.TB) (*Store, string) {
+	t.Helper()
+	dir := t.TempDir()
+	s, err := New(dir, "mail.example.org")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s, dir
+}
+
+func deliver(t testing.TB, s *Store, body string, names ...string) {
+	t.Helper()
+	if err := s.Deliver(names, strings.NewReader(body)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func open(t testing.TB, s *Store, dirs ...string) *Maildrop {
+	t.Helper()
+	m, err := s.Open(dirs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func read(t testing.TB, m *Maildrop, i int) string {
+	t.Helper()
+	r, err := m.Open(i)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	b, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if int64(len(b)) != m.Size(i) {
+		t.Errorf("message %d has %d octets, listed with %d", i, len(b), m.Size(i))
+	}
+	return string(b)
+}
+
+func write(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestDeliverAndRead(t *testing.T) {
+	s, dir := newStore(t)
+	bodies := []string{"Subject: x\r\n\r\nhello\r\n", "one line, no end", "", ".\r\n..\r\n", strings.Repeat("x", 1<<20) + "\r\n"}
+	for _, b := range bodies {
+		deliver(t, s, b, "alice")
+	}
+	m := open(t, s, "alice")
+	defer m.Close()
+	if m.Len() != len(bodies) {
+		t.Fatalf("%d messages, want %d", m.Len(), len(bodies))
+	}
+	for i, b := range bodies {
+		want := b
+		if b != "" && !strings.HasSuffix(b, "\r\n") {
+			want += "\r\n"
+		}
+		if got := read(t, m, i); got != want {
+			t.Errorf("message %d: %.40q, want %.40q", i, got, want)
+		}
+		if id := m.UID(i); len(id) > 70 || id == "" || id != unique(m.messages[i].file) {
+			t.Errorf("unique-id %q is not the file's name", id)
+		}
+		stored, err := os.ReadFile(filepath.Join(dir, m.messages[i].dir, m.messages[i].file))
+		if err != nil || bytes.ContainsRune(stored, '\r') || !strings.Contains(m.messages[i].file, fmt.Sprintf(",S=%d,W=%d", len(stored), len(want))) {
+			t.Errorf("%s holds %d octets: %v", m.messages[i].file, len(stored), err)
+		}
+	}
+	if left, _ := os.ReadDir(filepath.Join(dir, "alice", "tmp")); len(left) != 0 {
+		t.Errorf("left in tmp: %v", left)
+	}
+}
+
+func TestOneBodyForManyRecipients(t *testing.T) {
+	s, dir := newStore(t)
+	deliver(t, s, "hello\r\n", "alice", "bob@localhost")
+	a, _ := filepath.Glob(filepath.Join(dir, "alice/new/*"))
+	b, _ := filepath.Glob(filepath.Join(dir, "bob@localhost/new/*"))
+	if len(a) != 1 || len(b) != 1 {
+		t.Fatalf("alice has %v, bob %v", a, b)
+	}
+	sa, _ := os.Stat(a[0])
+	sb, _ := os.Stat(b[0])
+	if !os.SameFile(sa, sb) {
+		t.Error("the body was written twice")
+	}
+}
+
+// Nobody has the message when Deliver fails.
+func TestDeliverIsAllOrNothing(t *testing.T) {
+	s, dir := newStore(t)
+	deliver(t, s, "first\r\n", "alice", "bob")
+	fail := errors.New("cut off")
+	if err := s.Deliver([]string{"alice"}, io.MultiReader(strings.NewReader("half"), iotest.ErrReader(fail))); !errors.Is(err, fail) {
+		t.Errorf("reader failed: %v", err)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "bob")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Deliver([]string{"alice", "bob"}, strings.NewReader("second\r\n")); err == nil {
+		t.Error("delivered to a maildrop that is not there")
+	}
+	for _, sub := range []string{"new", "tmp"} {
+		if files, _ := os.ReadDir(filepath.Join(dir, "alice", sub)); len(files) != map[string]int{"new": 1}[sub] {
+			t.Errorf("alice/%s holds %v", sub, files)
+		}
+	}
+	deliver(t, s, "third\r\n", "alice", "bob") // the missing directories are made again
+}
+
+func TestNamesAreConfined(t *testing.T) {
+	s, _ := newStore(t)
+	for _, name := range []string{"..", "../x", "a/b", "/etc"} {
+		if err := s.Deliver([]string{name}, strings.NewReader("x")); err == nil {
+			t.Errorf("delivered to %q", name)
+		}
+		if _, err := s.Open([]string{name}); err == nil {
+			t.Errorf("opened %q", name)
+		}
+	}
+}
+
+func TestOtherProgramsFiles(t *testing.T) {
+	s, dir := newStore(t)
+	write(t, filepath.Join(dir, "alice/cur/1462313085.foreign:2,S"), "a\nb\r\nc\rd")
+	write(t, filepath.Join(dir, "alice/cur/.hidden"), "no message")
+	write(t, filepath.Join(dir, "alice/new/1462313084.with space"), "x\n")
+	write(t, filepath.Join(dir, "alice/new/:2,S"), "nameless\n")
+	write(t, filepath.Join(dir, "alice/1462313083"), "this is a message\n<CR><LF>")
+	write(t, filepath.Join(dir, "alice/notes"), "no message")
+	write(t, filepath.Join(dir, "alice@localhost.com/1462313082"), "older\n")
+	m := open(t, s, "alice", "alice@localhost", "alice@localhost.com")
+	defer m.Close()
+	want := []string{"nameless\r\n", "older\r\n", "this is a message\r\n<CR><LF>\r\n", "x\r\n", "a\r\nb\r\nc\rd\r\n"}
+	if m.Len() != len(want) {
+		t.Fatalf("%d messages, want %d", m.Len(), len(want))
+	}
+	seen := map[string]bool{}
+	for i := range want {
+		if got := read(t, m, i); got != want[i] {
+			t.Errorf("message %d: %q, want %q", i, got, want[i])
+		}
+		id := m.UID(i)
+		if id == "" || len(id) > 70 || strings.ContainsFunc(id, func(r rune) bool { return r < 0x21 || r > 0x7e }) || seen[id] {
+			t.Errorf("unique-id %q", id)
+		}
+		seen[id] = true
+	}
+}
+
+func TestMovedMessageIsFound(t *testing.T) {
+	s, dir := newStore(t)
+	deliver(t, s, "hello\r\n", "alice")
+	m := open(t, s, "alice")
+	id, file := m.UID(0), m.messages[0].file
+	if err := os.Rename(filepath.Join(dir, "alice/new", file), filepath.Join(dir, "alice/cur", file+":2,S")); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, m, 0); got != "hello\r\n" {
+		t.Errorf("read %q", got)
+	}
+	m.Close()
+	m = open(t, s, "alice")
+	defer m.Close()
+	if m.Len() != 1 || m.UID(0) != id {
+		t.Errorf("the unique-id changed from %s to %s", id, m.UID(0))
+	}
+	if err := os.Rename(filepath.Join(dir, "alice/cur", file+":2,S"), filepath.Join(dir, "alice/cur", file+":2,FS")); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Delete([]int{0}); err != nil {
+		t.Fatal(err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "alice/*/*")); len(left) != 0 {
+		t.Errorf("left: %v", left)
+	}
+	if _, err := m.Open(0); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a deleted message opens: %v", err)
+	}
+	if err := m.Delete([]int{0}); err != nil {
+		t.Errorf("deleting what is gone: %v", err)
+	}
+}
+
+func TestLockWithinAProcess(t *testing.T) {
+	s, _ := newStore(t)
+	a, b := open(t, s, "alice"), open(t, s, "bob")
+	if _, err := s.Open([]string{"alice"}); !errors.Is(err, ErrLocked) {
+		t.Errorf("a second session: %v, want ErrLocked", err)
+	}
+	deliver(t, s, "meanwhile\r\n", "alice")
+	a.Close()
+	b.Close()
+	again := open(t, s, "alice")
+	defer again.Close()
+	if again.Len() != 1 {
+		t.Error("mail that arrived meanwhile is not there")
+	}
+}
+
+func TestLockHoldsAcrossProcesses(t *testing.T) {
+	s, dir := newStore(t)
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "MAILDIR_TEST_HOLD="+dir)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	said := make([]byte, 16)
+	n, err := out.Read(said)
+	if err != nil || string(said[:n]) != "<nil>\n" {
+		t.Fatalf("the other process said %q, %v", said[:n], err)
+	}
+	if _, err := s.Open([]string{"alice"}); !errors.Is(err, ErrLocked) {
+		t.Errorf("open in two processes: %v, want ErrLocked", err)
+	}
+	open(t, s, "bob").Close() // two users never wait for each other
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Wait()
+	in.Close()
+	open(t, s, "alice").Close() // the lock died with its owner
+}
+
+func TestConcurrentDeliveries(t *testing.T) {
+	s, _ := newStore(t)
+	var wg sync.WaitGroup
+	for i := range 20 {
+		wg.Go(func() {
+			if err := s.Deliver([]string{"alice", fmt.Sprint("user", i)}, strings.NewReader("x\r\n")); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	m := open(t, s, "alice")
+	defer m.Close()
+	if m.Len() != 20 {
+		t.Errorf("%d messages, want 20", m.Len())
+	}
+}
+
+// A message in wire form comes back as it was; any other stored file gives what
+// is listed, and has CRLF alone.
+func FuzzWire(f *testing.F) {
+	f.Add([]byte("a\r\nb\n\r\r\nc"), 1)
+	f.Add([]byte("\r"), 3)
+	f.Fuzz(func(t *testing.T, data []byte, chunk int) {
+		chunk = max(1, min(chunk, 100))
+		var size wireSize
+		size.Write(data)
+		wire, err := io.ReadAll(&smallReads{newWireReader(io.NopCloser(bytes.NewReader(data))), chunk})
+		if err != nil || int64(len(wire)) != size.total() {
+			t.Fatalf("%q: %d octets on the wire, %d counted, %v", data, len(wire), size.total(), err)
+		}
+		if bytes.Count(wire, []byte("\n")) != bytes.Count(wire, []byte("\r\n")) || len(wire) > 0 && !bytes.HasSuffix(wire, []byte("\r\n")) {
+			t.Errorf("%q on the wire is %q", data, wire)
+		}
+
+		if bytes.Contains(wire, []byte("\r\r\n")) {
+			return // a CR before CRLF: see diskWriter
+		}
+		var disk bytes.Buffer
+		w := newDiskWriter(&disk)
+		if _, err := io.CopyBuffer(struct{ io.Writer }{w}, &smallReads{bytes.NewReader(wire), chunk}, make([]byte, chunk)); err != nil {
+			t.Fatal(err)
+		}
+		onDisk, onWire, err := w.finish()
+		if err != nil || onDisk != int64(disk.Len()) || onWire != int64(len(wire)) {
+			t.Errorf("%q stored: %d on disk, %d on the wire, %v", wire, onDisk, onWire, err)
+		}
+		back, _ := io.ReadAll(newWireReader(io.NopCloser(&disk)))
+		if !bytes.Equal(back, wire) {
+			t.Errorf("%q came back as %q", wire, back)
+		}
+	})
+}
+
+type smallReads struct {
+	io.Reader
+	most int
+}
+
+func (s *smallReads) Read(p []byte) (int, error) { return s.Reader.Read(p[:min(len(p), s.most)]) }

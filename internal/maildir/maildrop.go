@@ -1,0 +1,231 @@
+package maildir
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"xm/internal/safefile"
+)
+
+// Maildrop is one user's mail as it was when it was opened, locked against
+// other sessions. Messages are numbered from 0, oldest first.
+type Maildrop struct {
+	store    *Store
+	release  func()
+	messages []message
+}
+
+type message struct {
+	dir, file string // below the data directory
+	size      int64  // on the wire
+}
+
+// Open locks a user's maildrop and lists it. maildrops are its directories: the
+// Maildir, which is made if it is missing, and others in which the original
+// left mail. The error is ErrLocked if another session has it open.
+func (s *Store) Open(maildrops []string) (*Maildrop, error) {
+	if err := s.prepare(maildrops[0]); err != nil {
+		return nil, err
+	}
+	release, err := s.acquire(maildrops[0])
+	if err != nil {
+		return nil, err
+	}
+	m := &Maildrop{store: s, release: release}
+	if err := m.list(maildrops); err != nil {
+		release()
+		return nil, err
+	}
+	return m, nil
+}
+
+// Close unlocks the maildrop.
+func (m *Maildrop) Close() { m.release() }
+
+// Len is the number of messages.
+func (m *Maildrop) Len() int { return len(m.messages) }
+
+// Size is the size of message i on the wire, in octets.
+func (m *Maildrop) Size(i int) int64 { return m.messages[i].size }
+
+// UID identifies message i for as long as it exists: 1 to 70 octets of 0x21 to
+// 0x7E (RFC 1939, section 7, UIDL).
+func (m *Maildrop) UID(i int) string {
+	id := unique(m.messages[i].file)
+	if id != "" && len(id) <= 70 && !strings.ContainsFunc(id, func(r rune) bool { return r < 0x21 || r > 0x7e }) {
+		return id
+	}
+	sum := sha256.Sum256([]byte(id))
+	return hex.EncodeToString(sum[:20])
+}
+
+// unique is the part of a file name that stays when flags change.
+func unique(file string) string {
+	id, _, _ := strings.Cut(file, ":")
+	return id
+}
+
+// Open gives message i in its wire form: Size(i) octets. The error matches
+// fs.ErrNotExist if another program has deleted it.
+func (m *Maildrop) Open(i int) (io.ReadCloser, error) {
+	msg := m.messages[i]
+	f, err := m.store.root.Open(path.Join(msg.dir, msg.file))
+	if errors.Is(err, fs.ErrNotExist) && m.refind(i) {
+		msg = m.messages[i]
+		f, err = m.store.root.Open(path.Join(msg.dir, msg.file))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return newWireReader(f), nil
+}
+
+// refind looks for a message that another program has moved or flagged.
+func (m *Maildrop) refind(i int) bool {
+	msg := &m.messages[i]
+	parent := path.Dir(msg.dir)
+	if parent == "." {
+		return false // left by the original, outside of new and cur
+	}
+	for _, sub := range []string{"cur", "new"} {
+		entries, err := m.entries(path.Join(parent, sub))
+		if err != nil {
+			continue
+		}
+		for _, e := range entries {
+			if unique(e.Name()) == unique(msg.file) {
+				msg.dir, msg.file = path.Join(parent, sub), e.Name()
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Delete removes the messages, durably. One that is gone already counts as
+// removed. The error joins one for each message that is still there.
+func (m *Maildrop) Delete(messages []int) error {
+	var errs []error
+	dirs := map[string]bool{}
+	for _, i := range messages {
+		err := m.remove(i)
+		if errors.Is(err, fs.ErrNotExist) && m.refind(i) {
+			err = m.remove(i)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+		dirs[m.messages[i].dir] = true
+	}
+	for dir := range dirs {
+		errs = append(errs, safefile.SyncDir(m.store.root, dir))
+	}
+	return errors.Join(errs...)
+}
+
+func (m *Maildrop) remove(i int) error {
+	return m.store.root.Remove(path.Join(m.messages[i].dir, m.messages[i].file))
+}
+
+func (m *Maildrop) entries(dir string) ([]fs.DirEntry, error) {
+	d, err := m.store.root.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.ReadDir(-1)
+}
+
+// list fills in the messages. new is read before cur, because a message moves
+// that way: read in the other order, it could be missed.
+func (m *Maildrop) list(maildrops []string) error {
+	seen := map[string]bool{}
+	for _, sub := range []string{"new", "cur"} {
+		if err := m.listDir(path.Join(maildrops[0], sub), func(name string) bool {
+			fresh := name[0] != '.' && !seen[unique(name)]
+			seen[unique(name)] = true
+			return fresh
+		}); err != nil {
+			return err
+		}
+	}
+	for _, dir := range maildrops {
+		err := m.listDir(dir, func(name string) bool { return strings.Trim(name, "0123456789") == "" })
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	slices.SortFunc(m.messages, func(a, b message) int {
+		return cmp.Or(cmp.Compare(seconds(a.file), seconds(b.file)), cmp.Compare(a.file, b.file), cmp.Compare(a.dir, b.dir))
+	})
+	return nil
+}
+
+func (m *Maildrop) listDir(dir string, wanted func(name string) bool) error {
+	entries, err := m.entries(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !e.Type().IsRegular() || !wanted(e.Name()) {
+			continue
+		}
+		msg := message{dir: dir, file: e.Name()}
+		size, ok := sizeInName(msg.file)
+		if !ok {
+			size, err = m.measure(msg)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // moved or deleted since the directory was read
+			}
+			if err != nil {
+				return err
+			}
+		}
+		msg.size = size
+		m.messages = append(m.messages, msg)
+	}
+	return nil
+}
+
+// seconds is the unix time that a file name begins with; 0 if it does not.
+func seconds(file string) int64 {
+	digits := file[:len(file)-len(strings.TrimLeft(file, "0123456789"))]
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// sizeInName finds the W that Deliver put into a name.
+func sizeInName(file string) (int64, bool) {
+	for field := range strings.SplitSeq(unique(file), ",") {
+		if w, ok := strings.CutPrefix(field, "W="); ok {
+			n, err := strconv.ParseInt(w, 10, 64)
+			return n, err == nil && n >= 0
+		}
+	}
+	return 0, false
+}
+
+func (m *Maildrop) measure(msg message) (int64, error) {
+	f, err := m.store.root.Open(path.Join(msg.dir, msg.file))
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	var size wireSize
+	if _, err := io.Copy(&size, f); err != nil {
+		return 0, fmt.Errorf("%s: %w", msg.file, err)
+	}
+	return size.total(), nil
+}

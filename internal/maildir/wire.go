@@ -1,0 +1,167 @@
+package maildir
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+)
+
+// bufferSize is what is read from a file, or written to it, at a time.
+const bufferSize = 64 << 10
+
+// diskWriter stores a message given in wire form: with LF in the place of CRLF.
+// It counts both sizes. A message with a CR before a CRLF would come back
+// without it; package smtpd lets no such message in (RFC 5321, section 2.3.8).
+type diskWriter struct {
+	out    *bufio.Writer
+	heldCR bool // an LF may follow
+	size   wireSize
+}
+
+func newDiskWriter(w io.Writer) *diskWriter {
+	d := &diskWriter{}
+	d.out = bufio.NewWriterSize(io.MultiWriter(w, &d.size), bufferSize)
+	return d
+}
+
+func (d *diskWriter) Write(p []byte) (int, error) {
+	total := len(p)
+	if d.heldCR && total > 0 {
+		d.heldCR = false
+		if p[0] != '\n' {
+			d.out.WriteByte('\r') // a failure comes back from the next write
+		}
+	}
+	for {
+		i := bytes.IndexByte(p, '\r')
+		if i < 0 {
+			_, err := d.out.Write(p)
+			return total, err
+		}
+		if d.heldCR = i == len(p)-1; d.heldCR {
+			_, err := d.out.Write(p[:i])
+			return total, err
+		}
+		keep := p[:i]
+		if p[i+1] != '\n' {
+			keep = p[:i+1]
+		}
+		d.out.Write(keep) // likewise
+		p = p[i+1:]
+	}
+}
+
+// finish writes out what is held and returns the message's sizes on disk and on
+// the wire.
+func (d *diskWriter) finish() (disk, wire int64, err error) {
+	if d.heldCR {
+		d.out.WriteByte('\r') // likewise
+	}
+	err = d.out.Flush()
+	return d.size.disk, d.size.total(), err
+}
+
+// wireReader gives a stored message in its wire form.
+type wireReader struct {
+	src  io.ReadCloser
+	buf  []byte
+	raw  []byte // the part of buf that is still to be given out
+	owed string // to be given out before that
+	last byte   // the octet given out last; 0 before the first
+	err  error  // what src said last
+}
+
+func newWireReader(src io.ReadCloser) *wireReader {
+	return &wireReader{src: src, buf: make([]byte, bufferSize)}
+}
+
+func (w *wireReader) Close() error { return w.src.Close() }
+
+func (w *wireReader) Read(p []byte) (n int, err error) {
+	for n < len(p) {
+		switch {
+		case w.owed != "":
+			c := copy(p[n:], w.owed)
+			w.owed = w.owed[c:]
+			n += c
+		case len(w.raw) > 0:
+			n += w.convert(p[n:])
+		case w.err != nil:
+			if n > 0 {
+				return n, nil
+			}
+			return 0, w.err
+		case n > 0:
+			return n, nil // rather than wait for the disk
+		default:
+			w.fill()
+		}
+	}
+	return n, nil
+}
+
+func (w *wireReader) fill() {
+	var n int
+	n, w.err = w.src.Read(w.buf)
+	w.raw = w.buf[:n]
+	if w.err == io.EOF && n == 0 && w.last != 0 && w.last != '\n' {
+		w.owed = "\r\n"
+	}
+}
+
+// convert gives out raw up to the next LF, and leaves that LF's wire form owed.
+func (w *wireReader) convert(p []byte) int {
+	lf := bytes.IndexByte(w.raw, '\n')
+	line := w.raw
+	if lf >= 0 {
+		line = w.raw[:lf]
+	}
+	n := copy(p, line)
+	if n > 0 {
+		w.last = line[n-1]
+	}
+	w.raw = w.raw[n:]
+	if n == lf {
+		w.owed = "\r\n"
+		if w.last == '\r' {
+			w.owed = "\n"
+		}
+		w.last, w.raw = '\n', w.raw[1:]
+	}
+	return n
+}
+
+// wireSize counts what a stored message, written to it, has on the wire.
+type wireSize struct {
+	disk, added int64
+	last        byte
+}
+
+func (c *wireSize) Write(p []byte) (int, error) {
+	for rest := p; ; {
+		i := bytes.IndexByte(rest, '\n')
+		if i < 0 {
+			break
+		}
+		if i > 0 {
+			c.last = rest[i-1]
+		}
+		if c.last != '\r' {
+			c.added++
+		}
+		c.last, rest = '\n', rest[i+1:]
+	}
+	if len(p) > 0 {
+		c.last = p[len(p)-1]
+	}
+	c.disk += int64(len(p))
+	return len(p), nil
+}
+
+// total adds the CRLF that a message without a last line end gets.
+func (c *wireSize) total() int64 {
+	if c.disk > 0 && c.last != '\n' {
+		return c.disk + c.added + 2
+	}
+	return c.disk + c.added
+}
