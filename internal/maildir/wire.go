@@ -67,12 +67,12 @@ type wireReader struct {
 	buf  []byte
 	raw  []byte // the part of buf that is still to be given out
 	owed string // to be given out before that
-	last byte   // the octet given out last; 0 before the first
+	last byte   // the octet given out last; LF before the first: nothing is to be ended
 	err  error  // what src said last
 }
 
 func newWireReader(src io.ReadCloser) *wireReader {
-	return &wireReader{src: src, buf: make([]byte, bufferSize)}
+	return &wireReader{src: src, buf: make([]byte, bufferSize), last: '\n'}
 }
 
 func (w *wireReader) Close() error { return w.src.Close() }
@@ -104,7 +104,7 @@ func (w *wireReader) fill() {
 	var n int
 	n, w.err = w.src.Read(w.buf)
 	w.raw = w.buf[:n]
-	if w.err == io.EOF && n == 0 && w.last != 0 && w.last != '\n' {
+	if w.err == io.EOF && n == 0 && w.last != '\n' {
 		w.owed = "\r\n"
 	}
 }
