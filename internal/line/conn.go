@@ -1,0 +1,250 @@
+package line
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+var (
+	// ErrStopping is returned by ReadLine when the server stops.
+	ErrStopping = errors.New("the server is stopping")
+	// ErrLineEnd is returned for a line that does not end with CRLF, or holds a
+	// CR elsewhere. The line has been read.
+	ErrLineEnd = errors.New("a line must end with CRLF")
+	// ErrLineTooLong is returned for a line over the limit. It has been read.
+	ErrLineTooLong = errors.New("the line is too long")
+	// ErrEndlessLine is returned for a line that goes on and on. It has not been
+	// read to its end.
+	ErrEndlessLine = errors.New("the line has no end")
+)
+
+const (
+	bufferSize   = 4096
+	endless      = 1 << 20 // octets of a line that is over the limit already
+	writeTimeout = 5 * time.Minute
+	lingerTime   = time.Second
+	lingerSize   = 1 << 20
+)
+
+// Conn is a session's connection. One goroutine uses it.
+type Conn struct {
+	// ID tells sessions apart in the log.
+	ID string
+
+	nc          net.Conn
+	peer        netip.Addr
+	in          *bufio.Reader
+	out         *bufio.Writer
+	readTimeout time.Duration // for each read; 0 leaves the deadline alone
+	ctx         context.Context
+	cancel      context.CancelFunc
+
+	mu       sync.Mutex // guards what interrupt, from another goroutine, needs
+	idle     bool
+	stopping bool
+}
+
+func newConn(nc net.Conn) *Conn {
+	var id [6]byte
+	rand.Read(id[:])
+	c := &Conn{ID: hex.EncodeToString(id[:]), nc: nc}
+	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+		c.peer = a.AddrPort().Addr().Unmap()
+	}
+	c.in = bufio.NewReaderSize(timedReader{c}, bufferSize)
+	c.out = bufio.NewWriterSize(timedWriter{nc}, bufferSize)
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	return c
+}
+
+// Peer is the other side's address; invalid if it has none.
+func (c *Conn) Peer() netip.Addr { return c.peer }
+
+// Context ends with the connection.
+func (c *Conn) Context() context.Context { return c.ctx }
+
+type timedReader struct{ c *Conn }
+
+func (r timedReader) Read(p []byte) (int, error) {
+	if r.c.readTimeout > 0 {
+		if err := r.c.nc.SetReadDeadline(time.Now().Add(r.c.readTimeout)); err != nil {
+			return 0, err
+		}
+	}
+	return r.c.nc.Read(p)
+}
+
+type timedWriter struct{ nc net.Conn }
+
+func (w timedWriter) Write(p []byte) (int, error) {
+	if err := w.nc.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return 0, err
+	}
+	return w.nc.Write(p)
+}
+
+// ReadLine reads a line of at most max octets and returns it without its CRLF;
+// it is valid until the next read. The whole line must arrive within timeout.
+// A server that stops interrupts the wait if idle is true. ErrLineEnd and
+// ErrLineTooLong leave the connection at the next line; after any other error
+// it is at an end.
+func (c *Conn) ReadLine(max int, timeout time.Duration, idle bool) ([]byte, error) {
+	if err := c.beginWait(timeout, idle); err != nil {
+		return nil, err
+	}
+	line, err := c.readLine(max)
+	if c.endWait() && err != nil {
+		return nil, ErrStopping
+	}
+	return line, err
+}
+
+func (c *Conn) beginWait(timeout time.Duration, idle bool) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if idle && c.stopping {
+		return ErrStopping
+	}
+	c.idle = idle
+	return c.nc.SetReadDeadline(time.Now().Add(timeout))
+}
+
+// endWait reports whether the wait was interrupted.
+func (c *Conn) endWait() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	interrupted := c.idle && c.stopping
+	c.idle = false
+	return interrupted
+}
+
+// interrupt ends an idle wait, now or when it begins.
+func (c *Conn) interrupt() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopping = true
+	if c.idle {
+		_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // fails on a closed connection alone
+	}
+}
+
+func (c *Conn) readLine(max int) ([]byte, error) {
+	var long []byte // what does not fit the buffer
+	for {
+		part, err := c.in.ReadSlice('\n')
+		if err != nil && err != bufio.ErrBufferFull {
+			return nil, err
+		}
+		if len(long)+len(part) > max+len("\r\n") {
+			return nil, c.skipLine(err == nil)
+		}
+		if err == bufio.ErrBufferFull {
+			long = append(long, part...)
+			continue
+		}
+		if long != nil {
+			part = append(long, part...)
+		}
+		line, ok := bytes.CutSuffix(part, []byte("\r\n"))
+		if !ok || bytes.IndexByte(line, '\r') >= 0 {
+			return nil, ErrLineEnd
+		}
+		return line, nil
+	}
+}
+
+func (c *Conn) skipLine(ended bool) error {
+	for skipped := 0; !ended; {
+		part, err := c.in.ReadSlice('\n')
+		if err != nil && err != bufio.ErrBufferFull {
+			return err
+		}
+		ended = err == nil
+		if skipped += len(part); skipped > endless {
+			return ErrEndlessLine
+		}
+	}
+	return ErrLineTooLong
+}
+
+// Body reads a dot-stuffed message of at most max octets, strictly: see Body.
+// Each part of it must arrive within timeout after the one before.
+func (c *Conn) Body(max int64, timeout time.Duration) *Body {
+	c.readTimeout = timeout
+	b := NewBody(c.in, max)
+	b.done = func() { c.readTimeout = 0 }
+	return b
+}
+
+// ReadUpTo returns what arrives within timeout: the octets up to and including
+// the nth end, or up to the end of the input, and at most max. It is for a
+// protocol without lines.
+func (c *Conn) ReadUpTo(end byte, n, max int, timeout time.Duration) ([]byte, error) {
+	if err := c.beginWait(timeout, false); err != nil {
+		return nil, err
+	}
+	var got []byte
+	for ; n > 0; n-- {
+		for {
+			part, err := c.in.ReadSlice(end)
+			if len(got)+len(part) > max {
+				return nil, ErrLineTooLong
+			}
+			got = append(got, part...)
+			if err == nil {
+				break
+			}
+			if err != bufio.ErrBufferFull {
+				return got, err
+			}
+		}
+	}
+	return got, nil
+}
+
+// Write buffers p for Flush.
+func (c *Conn) Write(p []byte) (int, error) { return c.out.Write(p) }
+
+// Flush sends what was written.
+func (c *Conn) Flush() error { return c.out.Flush() }
+
+// Reply sends lines (without the last CRLF) at once: clients depend on a reply
+// arriving whole.
+func (c *Conn) Reply(lines string) error {
+	if _, err := c.out.WriteString(lines + "\r\n"); err != nil {
+		return err
+	}
+	return c.out.Flush()
+}
+
+// Pause waits, unless the connection is cut off meanwhile.
+func (c *Conn) Pause(d time.Duration) { sleep(c.ctx, d) }
+
+// hangUp says goodbye so that the peer gets the last reply: a close with unread
+// input makes TCP reset the connection, and drop what was sent.
+func (c *Conn) hangUp() {
+	c.mu.Lock()
+	stopping := c.stopping
+	c.mu.Unlock()
+	half, ok := c.nc.(interface{ CloseWrite() error })
+	if !ok || stopping || half.CloseWrite() != nil {
+		return
+	}
+	if c.nc.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
+		_, _ = io.CopyN(io.Discard, c.nc, lingerSize) // whatever it says, it is over
+	}
+}
+
+func (c *Conn) close() {
+	c.cancel()
+	c.nc.Close()
+}

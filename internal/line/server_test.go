@@ -1,0 +1,271 @@
+package line
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// echo answers each line with itself, and "bye" to the end of the session.
+func echo(c *Conn) {
+	for {
+		l, err := c.ReadLine(20, time.Minute, true)
+		switch {
+		case errors.Is(err, ErrLineEnd), errors.Is(err, ErrLineTooLong):
+			c.Reply("error " + err.Error())
+		case err != nil:
+			c.Reply("bye " + err.Error())
+			return
+		case string(l) == "panic":
+			panic("on request")
+		case string(l) == "busy":
+			c.Reply("busy")
+			if _, err := c.ReadLine(20, time.Minute, false); err != nil {
+				return
+			}
+			c.Reply("done")
+		default:
+			c.Reply(string(l))
+		}
+	}
+}
+
+type running struct {
+	addr string
+	stop context.CancelFunc
+	done chan error
+}
+
+func start(t *testing.T, s *Server) running {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Handle, s.Log = echo, slog.New(slog.DiscardHandler)
+	ctx, stop := context.WithCancel(context.Background())
+	r := running{l.Addr().String(), stop, make(chan error, 1)}
+	go func() { r.done <- s.Serve(ctx, l) }()
+	t.Cleanup(stop)
+	return r
+}
+
+type client struct {
+	t *testing.T
+	net.Conn
+	in *bufio.Reader
+}
+
+func (r running) dial(t *testing.T) *client {
+	t.Helper()
+	conn, err := net.Dial("tcp", r.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(20 * time.Second)) // bounds a failing test alone
+	return &client{t, conn, bufio.NewReader(conn)}
+}
+
+func (c *client) ask(send, want string) {
+	c.t.Helper()
+	if _, err := io.WriteString(c, send); err != nil {
+		c.t.Fatal(err)
+	}
+	if got, err := c.in.ReadString('\n'); err != nil || got != want+"\r\n" {
+		c.t.Fatalf("%.40q: got %q, %v; want %q", send, got, err, want)
+	}
+}
+
+func (c *client) ended() {
+	c.t.Helper()
+	if rest, err := io.ReadAll(c.in); err != nil || len(rest) > 0 {
+		c.t.Errorf("got %q, %v; want the end", rest, err)
+	}
+}
+
+func TestLines(t *testing.T) {
+	c := start(t, &Server{}).dial(t)
+	c.ask("hello\r\n", "hello")
+	c.ask("\r\n", "")
+	c.ask("one\r\ntwo\r\n", "one")
+	c.ask("", "two")
+	c.ask("bare\n", "error "+ErrLineEnd.Error())
+	c.ask("ba\rre\r\n", "error "+ErrLineEnd.Error())
+	c.ask(strings.Repeat("x", 20)+"\r\n", strings.Repeat("x", 20))
+	c.ask(strings.Repeat("x", 21)+"\r\n", "error "+ErrLineTooLong.Error())
+	c.ask(strings.Repeat("x", 100_000)+"\r\n", "error "+ErrLineTooLong.Error())
+	c.ask("still in step\r\n", "still in step")
+	c.ask(strings.Repeat("x", endless+10_000), "bye "+ErrEndlessLine.Error())
+	c.ended()
+}
+
+func TestPanicEndsOneSession(t *testing.T) {
+	r := start(t, &Server{})
+	other := r.dial(t)
+	other.ask("a\r\n", "a")
+	c := r.dial(t)
+	if _, err := io.WriteString(c, "panic\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	c.ended()
+	other.ask("b\r\n", "b")
+}
+
+func TestStop(t *testing.T) {
+	r := start(t, &Server{})
+	idle, busy := r.dial(t), r.dial(t)
+	idle.ask("a\r\n", "a")
+	busy.ask("busy\r\n", "busy")
+	r.stop()
+	idle.ask("", "bye "+ErrStopping.Error())
+	idle.ended()
+	if conn, err := net.Dial("tcp", r.addr); err == nil {
+		conn.Close()
+		t.Error("a stopped server accepts connections")
+	}
+	busy.ask("more\r\n", "done") // may finish what it began
+	busy.ask("", "bye "+ErrStopping.Error())
+	if err := <-r.done; err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+}
+
+func TestGraceIsBounded(t *testing.T) {
+	r := start(t, &Server{Grace: time.Millisecond})
+	busy := r.dial(t)
+	busy.ask("busy\r\n", "busy")
+	r.stop()
+	if err := <-r.done; err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+	if _, err := busy.in.ReadByte(); err == nil {
+		t.Error("the session goes on")
+	}
+}
+
+func TestMaxConns(t *testing.T) {
+	r := start(t, &Server{MaxConns: 1, Busy: "too many"})
+	first := r.dial(t)
+	first.ask("a\r\n", "a")
+	second := r.dial(t)
+	second.ask("", "too many")
+	second.ended()
+	first.ask("b\r\n", "b")
+}
+
+func TestNeighbourhood(t *testing.T) {
+	s := &Server{MaxPerAddr: 1}
+	at := func(ip string) *Conn {
+		c := newConn(fakeConn{addr: &net.TCPAddr{IP: net.ParseIP(ip), Port: 1}})
+		return c
+	}
+	for _, step := range []struct {
+		ip   string
+		want bool
+	}{
+		{"192.0.2.1", true}, {"192.0.2.1", false}, {"192.0.2.2", true}, {"::ffff:192.0.2.2", false},
+		{"2001:db8::1", true}, {"2001:db8::2", false}, {"2001:db8:0:1::1", true},
+		{"127.0.0.1", true}, {"127.0.0.1", true}, {"::1", true}, {"::1", true},
+	} {
+		if got := s.admit(at(step.ip)); got != step.want {
+			t.Errorf("%s admitted: %v, want %v", step.ip, got, step.want)
+		}
+	}
+	s.dismiss(at("192.0.2.1"))
+	if !s.admit(at("192.0.2.1")) {
+		t.Error("a place that was given back is not free")
+	}
+}
+
+type fakeConn struct {
+	net.Conn
+	addr net.Addr
+}
+
+func (f fakeConn) RemoteAddr() net.Addr { return f.addr }
+
+// flakyListener fails a few times before it works.
+type flakyListener struct {
+	net.Listener
+	failures int
+}
+
+func (l *flakyListener) Accept() (net.Conn, error) {
+	if l.failures > 0 {
+		l.failures--
+		return nil, errors.New("too many open files")
+	}
+	return l.Listener.Accept()
+}
+
+func TestAcceptRecovers(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{Handle: echo, Log: slog.New(slog.DiscardHandler)}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ctx, &flakyListener{l, 3}) }()
+	c := running{addr: l.Addr().String()}.dial(t)
+	c.ask("a\r\n", "a")
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// A line must arrive whole within its time: an octet now and then is no excuse.
+func TestSlowLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		c := newConn(theirs)
+		go func() {
+			for { // until the other side is closed
+				if _, err := ours.Write([]byte("x")); err != nil {
+					return
+				}
+				time.Sleep(10 * time.Second)
+			}
+		}()
+		began := time.Now()
+		_, err := c.ReadLine(100, time.Minute, true)
+		if took := time.Since(began); err == nil || took != time.Minute {
+			t.Errorf("%v after %v", err, took)
+		}
+		c.close()
+		ours.Close()
+	})
+}
+
+// A body's parts may each take their time.
+func TestSlowBody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		c := newConn(theirs)
+		go func() {
+			for _, part := range []string{"a\r\n", "b\r\n", ".\r\n"} {
+				time.Sleep(50 * time.Second)
+				ours.Write([]byte(part))
+			}
+		}()
+		text, err := io.ReadAll(c.Body(100, time.Minute))
+		if err != nil || string(text) != "a\r\nb\r\n" {
+			t.Errorf("got %q, %v", text, err)
+		}
+		began := time.Now()
+		if _, err = io.ReadAll(c.Body(100, time.Minute)); err == nil || time.Since(began) != time.Minute {
+			t.Errorf("a silent sender: %v after %v", err, time.Since(began))
+		}
+		c.close()
+		ours.Close()
+	})
+}
