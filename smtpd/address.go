@@ -1,0 +1,184 @@
+package smtpd
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+)
+
+// address is a path (RFC 5321, section 4.1.2) without its source route. The
+// null reverse-path has raw "<>" alone.
+type address struct {
+	local  string // unquoted
+	domain string // a name, or a literal in its brackets; "" if there is none
+	raw    string // "<...>" as it was given, the source route cut off
+}
+
+var (
+	errNoBrackets = errors.New("it must stand in <>")
+	errLocalPart  = errors.New("the part before @ is not a word")
+	errDomain     = errors.New("the part after @ is not a domain")
+)
+
+// Limits of RFC 5321, sections 4.5.3.1.1 to 4.5.3.1.3.
+const (
+	maxLocalPart = 64
+	maxDomain    = 255
+	maxPath      = 256
+)
+
+// cutKeyword takes "FROM:" or "TO:", in any case, off arg. Blanks after it are
+// against RFC 5321, section 3.3, but people and programs write them.
+func cutKeyword(arg, keyword string) (rest string, ok bool) {
+	if len(arg) < len(keyword) || !strings.EqualFold(arg[:len(keyword)], keyword) {
+		return "", false
+	}
+	return strings.TrimLeft(arg[len(keyword):], " "), true
+}
+
+// parsePath reads a path and the parameters after it. A local part without a
+// domain is accepted: RFC 5321 has <postmaster> alone, but users of the original
+// have bare names.
+func parsePath(s string) (a address, params []string, err error) {
+	if !strings.HasPrefix(s, "<") {
+		return address{}, nil, errNoBrackets
+	}
+	s = skipSourceRoute(s[1:])
+	local, rest, err := parseLocalPart(s)
+	if err != nil {
+		return address{}, nil, err
+	}
+	domain := ""
+	if strings.HasPrefix(rest, "@") {
+		if domain, rest, err = parseDomain(rest[1:]); err != nil {
+			return address{}, nil, err
+		}
+	}
+	params, err = parseParams(rest)
+	if err != nil {
+		return address{}, nil, err
+	}
+	raw := s[:len(s)-len(rest)]
+	switch {
+	case len(local) > maxLocalPart || len(domain) > maxDomain || len(raw) > maxPath-len("<>"):
+		return address{}, nil, errors.New("it is too long")
+	case local == "" && raw != "":
+		return address{}, nil, errLocalPart
+	}
+	return address{local, domain, "<" + raw + ">"}, params, nil
+}
+
+// parseParams splits what follows an address: ">", and parameters after blanks.
+func parseParams(rest string) ([]string, error) {
+	after, ok := strings.CutPrefix(rest, ">")
+	if !ok || after != "" && after[0] != ' ' {
+		return nil, errNoBrackets
+	}
+	return strings.Fields(after), nil
+}
+
+// skipSourceRoute passes over "@a,@b:". RFC 5321, section 4.1.1.3: to be
+// accepted and ignored.
+func skipSourceRoute(s string) string {
+	if strings.HasPrefix(s, "@") {
+		if _, after, found := strings.Cut(s, ":"); found {
+			return after
+		}
+	}
+	return s
+}
+
+// parseLocalPart reads a dot-string or a quoted string. It returns an empty one
+// only for a path that is empty.
+func parseLocalPart(s string) (local, rest string, err error) {
+	if strings.HasPrefix(s, `"`) {
+		return parseQuoted(s[1:])
+	}
+	end := strings.IndexFunc(s, func(r rune) bool { return r != '.' && !isAtext(r) })
+	if end < 0 {
+		end = len(s)
+	}
+	local, rest = s[:end], s[end:]
+	if strings.HasPrefix(local, ".") || strings.HasSuffix(local, ".") || strings.Contains(local, "..") {
+		return "", "", errLocalPart
+	}
+	if rest != "" && rest[0] != '@' && rest[0] != '>' {
+		return "", "", errLocalPart
+	}
+	return local, rest, nil
+}
+
+// parseQuoted reads the rest of a quoted string: printable ASCII and blanks,
+// quoted pairs undone.
+func parseQuoted(s string) (local, rest string, err error) {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c == '"' {
+			if b.Len() == 0 {
+				return "", "", errLocalPart
+			}
+			return b.String(), s[i+1:], nil
+		}
+		if c == '\\' {
+			if i++; i == len(s) {
+				break
+			}
+			c = s[i]
+		}
+		if c < ' ' || c > '~' {
+			return "", "", errLocalPart
+		}
+		b.WriteByte(c)
+	}
+	return "", "", errors.New("a quote is not closed")
+}
+
+// parseDomain reads a domain name or an address literal (RFC 5321, section
+// 4.1.3).
+func parseDomain(s string) (domain, rest string, err error) {
+	if strings.HasPrefix(s, "[") {
+		end := strings.IndexByte(s, ']')
+		if end < 0 || !isLiteral(s[1:end]) {
+			return "", "", errDomain
+		}
+		return s[:end+1], s[end+1:], nil
+	}
+	end := strings.IndexFunc(s, func(r rune) bool { return r != '.' && !isDomainChar(r) })
+	if end < 0 {
+		end = len(s)
+	}
+	domain, rest = s[:end], s[end:]
+	if !isDomain(domain) {
+		return "", "", errDomain
+	}
+	return domain, rest, nil
+}
+
+func isLiteral(s string) bool {
+	ip, err := netip.ParseAddr(strings.TrimPrefix(s, "IPv6:"))
+	return err == nil && ip.Zone() == "" && ip.Is6() == strings.HasPrefix(s, "IPv6:")
+}
+
+// isDomain accepts names of labels. An underscore is no part of a host name,
+// but is met in practice.
+func isDomain(s string) bool {
+	for label := range strings.SplitSeq(s, ".") {
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' ||
+			strings.ContainsFunc(label, func(r rune) bool { return !isDomainChar(r) }) {
+			return false
+		}
+	}
+	return true
+}
+
+func isDomainChar(r rune) bool { return isAlnum(r) || r == '-' || r == '_' }
+
+// isAtext is RFC 5322, section 3.2.3.
+func isAtext(r rune) bool {
+	return isAlnum(r) || r < 0x80 && strings.ContainsRune("!#$%&'*+-/=?^_`{|}~", r)
+}
+
+func isAlnum(r rune) bool {
+	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
+}

@@ -1,0 +1,56 @@
+package smtpd
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestParsePath(t *testing.T) {
+	for in, want := range map[string]address{
+		"<>":                                  {"", "", "<>"},
+		"<a@b>":                               {"a", "b", "<a@b>"},
+		"<a.b+c@d-e.example>":                 {"a.b+c", "d-e.example", "<a.b+c@d-e.example>"},
+		"<postmaster>":                        {"postmaster", "", "<postmaster>"},
+		`<"john doe"@b>`:                      {"john doe", "b", `<"john doe"@b>`},
+		`<"a\"b\\c@d>"@b>`:                    {`a"b\c@d>`, "b", `<"a\"b\\c@d>"@b>`},
+		"<@x,@y:a@b>":                         {"a", "b", "<a@b>"},
+		"<a@[192.0.2.1]>":                     {"a", "[192.0.2.1]", "<a@[192.0.2.1]>"},
+		"<a@[IPv6:2001:db8::1]>":              {"a", "[IPv6:2001:db8::1]", "<a@[IPv6:2001:db8::1]>"},
+		"<!#$%&'*+-/=?^_`{|}~@b>":             {"!#$%&'*+-/=?^_`{|}~", "b", "<!#$%&'*+-/=?^_`{|}~@b>"},
+		"<" + strings.Repeat("l", 64) + "@b>": {strings.Repeat("l", 64), "b", "<" + strings.Repeat("l", 64) + "@b>"},
+	} {
+		got, params, err := parsePath(in + "  A=1 B")
+		if err != nil || got != want || !slices.Equal(params, []string{"A=1", "B"}) {
+			t.Errorf("%s: %+v %q, %v; want %+v", in, got, params, err, want)
+		}
+	}
+	for _, in := range []string{
+		"", "a@b", "<a@b", "a@b>", "<a@b>x", "<a@b>\tx", "<@>", "<a@>", "<@b>", "<a@@b>", "<a b@c>", "<.a@b>", "<a.@b>", "<a..b@c>",
+		"<a@.b>", "<a@b.>", "<a@b..c>", "<a@-b>", "<a@b->", "<a@b_>x", "<a@[1.2.3]>", "<a@[IPv6:1.2.3.4]>", "<a@[::1]>", "<a@[1.2.3.4>",
+		`<"a@b>`, `<""@b>`, `<"a"b@c>`, "<\"a\tb\"@c>", `<"a\`, "<ä@b>", "<a@ä>", "<a\x00@b>", "<a<@b>", "<@x,@y a@b>", "<@x:>x",
+		"<" + strings.Repeat("l", 65) + "@b>", "<a@" + strings.Repeat("d", 64) + ">", "<a@" + strings.Repeat("d.", 128) + "d>",
+	} {
+		if got, params, err := parsePath(in); err == nil {
+			t.Errorf("%q was read as %+v %q", in, got, params)
+		}
+	}
+}
+
+func FuzzParsePath(f *testing.F) {
+	f.Add(`<"a\"b"@c> SIZE=1`)
+	f.Add("<@x:a@[IPv6:::1]>")
+	f.Fuzz(func(t *testing.T, s string) {
+		a, _, err := parsePath(s)
+		if err != nil {
+			return
+		}
+		if !strings.Contains(s, a.raw[1:]) || strings.ContainsFunc(a.raw, func(r rune) bool { return r < ' ' || r > '~' }) {
+			t.Errorf("%q has the raw address %q", s, a.raw)
+		}
+		again, _, err := parsePath(a.raw)
+		if err != nil || again != a {
+			t.Errorf("%q is %+v, which reads as %+v, %v", s, a, again, err)
+		}
+	})
+}
