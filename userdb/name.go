@@ -119,6 +119,9 @@ func (n Name) String() string {
 	return n.local + "@" + n.domain
 }
 
+// Domain is what follows the "@"; "" in a bare name.
+func (n Name) Domain() string { return n.domain }
+
 // exact and folded are the keys that names are looked up by. Domains have no
 // case (RFC 5321, section 2.4).
 func (n Name) exact() string  { return n.local + "@" + fold(n.domain) }

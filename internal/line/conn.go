@@ -185,30 +185,9 @@ func (c *Conn) Body(max int64, timeout time.Duration) *Body {
 	return b
 }
 
-// ReadUpTo returns what arrives within timeout: the octets up to and including
-// the nth end, or up to the end of the input, and at most max. It is for a
-// protocol without lines.
-func (c *Conn) ReadUpTo(end byte, n, max int, timeout time.Duration) ([]byte, error) {
-	if err := c.beginWait(timeout, false); err != nil {
-		return nil, err
-	}
-	var got []byte
-	for ; n > 0; n-- {
-		for {
-			part, err := c.in.ReadSlice(end)
-			if len(got)+len(part) > max {
-				return nil, ErrLineTooLong
-			}
-			got = append(got, part...)
-			if err == nil {
-				break
-			}
-			if err != bufio.ErrBufferFull {
-				return got, err
-			}
-		}
-	}
-	return got, nil
+// Input gives what arrives within timeout, for a protocol without lines.
+func (c *Conn) Input(timeout time.Duration) (*bufio.Reader, error) {
+	return c.in, c.beginWait(timeout, false)
 }
 
 // Write buffers p for Flush.
