@@ -1,0 +1,97 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func write(t *testing.T, path, content string) string {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestLoad(t *testing.T) {
+	dir := t.TempDir()
+	path := write(t, filepath.Join(dir, "my.toml"), `
+hostname = "mail.example.org"
+data_dir = "mail"
+[smtp]
+trusted = ["10.0.0.0/8"]
+[pop3]
+failure_delay = "250ms"
+[account]
+password_file = "/etc/pw"
+`)
+	c, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Hostname != "mail.example.org" || c.DataDir != filepath.Join(dir, "mail") || c.Account.PasswordFile != "/etc/pw" ||
+		len(c.SMTP.Trusted) != 1 || c.SMTP.Trusted[0].String() != "10.0.0.0/8" || c.POP3.FailureDelay != 250*time.Millisecond {
+		t.Errorf("read as %+v", c)
+	}
+	if c.SMTP.Listen != "127.0.0.1:2525" || len(c.Domains) != 2 {
+		t.Errorf("the defaults are gone: %+v", c)
+	}
+}
+
+func TestSearchOrder(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	t.Setenv("XDG_CONFIG_HOME", filepath.Join(dir, "config"))
+	hostname := func() string {
+		t.Helper()
+		c, err := Load("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Hostname
+	}
+	if host, _ := os.Hostname(); hostname() != host {
+		t.Error("the default host name is not the machine's")
+	}
+	write(t, "config/xm/xm.toml", `hostname = "user"`)
+	if hostname() != "user" {
+		t.Error("the user's config was not read")
+	}
+	write(t, "xm.toml", `hostname = "here"`)
+	if hostname() != "here" {
+		t.Error("./xm.toml does not come first")
+	}
+	if c, err := Load(""); err != nil || c.DataDir != "data" {
+		t.Errorf("data_dir: %q, %v", c.DataDir, err)
+	}
+}
+
+func TestFailures(t *testing.T) {
+	dir := t.TempDir()
+	for content, want := range map[string]string{
+		"hostname = 1":                       "hostname",
+		"hostname = \"\"":                    "hostname",
+		"a = b":                              "line 1",
+		"\nhostnam = \"x\"":                  `unknown setting "hostnam"`,
+		"[smtp]\nmaxsize = 1":                `unknown setting "smtp.maxsize"`,
+		"[smtp]\nmax_size = 0":               "smtp.max_size",
+		"[smtp]\ntrusted = [\"everywhere\"]": "everywhere",
+		"[pop3]\nlisten = \"2110\"":          "pop3.listen",
+		"[pop3]\nfailure_delay = \"-1s\"":    "failure_delay",
+		"domains = [\"\"]":                   "domains",
+	} {
+		path := write(t, filepath.Join(dir, "xm.toml"), content)
+		if _, err := Load(path); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
+			t.Errorf("%q: %v; want the file's name and %q", content, err, want)
+		}
+	}
+	if _, err := Load(filepath.Join(dir, "missing.toml")); err == nil {
+		t.Error("a file that was asked for may be missing")
+	}
+}

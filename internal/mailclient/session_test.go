@@ -1,0 +1,223 @@
+package mailclient
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"xm/internal/line"
+)
+
+// script is a server that plays its part of a dialog: each line that it is sent
+// must be the next "C: ", and is answered with the "S: " lines after it. "BODY"
+// reads a message, "CUT" closes the connection.
+func script(t *testing.T, dialog string) (addr string, done <-chan string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	result := make(chan string, 1)
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			result <- err.Error()
+			return
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(20 * time.Second)) // bounds a failing test alone
+		result <- playServer(conn, dialog)
+	}()
+	return l.Addr().String(), result
+}
+
+func playServer(conn net.Conn, dialog string) string {
+	in := bufio.NewReader(conn)
+	for step := range strings.SplitSeq(strings.TrimSpace(dialog), "\n") {
+		step = strings.TrimSpace(step)
+		switch {
+		case step == "CUT":
+			return ""
+		case strings.HasPrefix(step, "S: "):
+			io.WriteString(conn, step[3:]+"\r\n")
+		case strings.HasPrefix(step, "C: "):
+			if got, err := in.ReadString('\n'); err != nil || got != step[3:]+"\r\n" {
+				return "got " + got + ", want " + step[3:]
+			}
+		case strings.HasPrefix(step, "BODY "):
+			body, err := io.ReadAll(line.NewBody(in, 1000))
+			if err != nil || string(body) != strings.ReplaceAll(step[5:], `\n`, "\r\n") {
+				return "got the message " + string(body)
+			}
+		}
+	}
+	return ""
+}
+
+const message = "Subject: x\r\n\r\n.hello\r\n"
+
+func TestSubmit(t *testing.T) {
+	for name, c := range map[string]struct {
+		dialog, want string
+		auth         *Credentials
+	}{
+		"plain": {dialog: `
+			S: 220-two
+			S: 220 lines
+			C: EHLO [127.0.0.1]
+			S: 250-x
+			S: 250 SIZE 1000
+			C: MAIL FROM:<alice@localhost>
+			S: 250 ok
+			C: RCPT TO:<bob@localhost>
+			S: 251 will forward
+			C: DATA
+			S: 354 go
+			BODY Subject: x\n\n.hello\n
+			S: 250 ok
+			C: QUIT
+			S: 221 bye`},
+		"HELO where EHLO is unknown, and a server gone before QUIT": {dialog: `
+			S: 220 x
+			C: EHLO [127.0.0.1]
+			S: 500 what
+			C: HELO [127.0.0.1]
+			S: 250 x
+			C: MAIL FROM:<alice@localhost>
+			S: 250
+			C: RCPT TO:<bob@localhost>
+			S: 250 ok
+			C: DATA
+			S: 354 go
+			BODY Subject: x\n\n.hello\n
+			S: 250 ok
+			CUT`},
+		"login": {auth: &Credentials{"alice", "secret"}, dialog: `
+			S: 220 x
+			C: EHLO [127.0.0.1]
+			S: 250-x
+			S: 250 AUTH LOGIN PLAIN
+			C: AUTH PLAIN AGFsaWNlAHNlY3JldA==
+			S: 535 5.7.8 no`, want: "AUTH with: 535 5.7.8 no"},
+		"refused recipient": {dialog: `
+			S: 220 x
+			C: EHLO [127.0.0.1]
+			S: 250 x
+			C: MAIL FROM:<alice@localhost>
+			S: 250 ok
+			C: RCPT TO:<bob@localhost>
+			S: 550-5.1.1 no
+			S: 550 5.1.1 such`, want: "RCPT TO:<bob@localhost> with: 550 5.1.1 no 5.1.1 such"},
+		"busy":         {dialog: "S: 421 later", want: "421 later"},
+		"no SMTP":      {dialog: "S: SSH-2.0-OpenSSH", want: "not SMTP"},
+		"cut at once":  {dialog: "CUT", want: "broke the connection off"},
+		"cut in DATA":  {dialog: "S: 220 x\nC: EHLO [127.0.0.1]\nS: 250 x\nC: MAIL FROM:<alice@localhost>\nS: 250 x\nC: RCPT TO:<bob@localhost>\nS: 250 x\nC: DATA\nCUT", want: "broke the connection off"},
+		"message lost": {dialog: "S: 220 x\nC: EHLO [127.0.0.1]\nS: 250 x\nC: MAIL FROM:<alice@localhost>\nS: 250 x\nC: RCPT TO:<bob@localhost>\nS: 250 x\nC: DATA\nS: 354 x\nBODY Subject: x\\n\\n.hello\\n\nCUT", want: "broke the connection off"},
+		"long line":    {dialog: "S: 220 " + strings.Repeat("x", 5000), want: "over 4096 octets"},
+	} {
+		addr, done := script(t, c.dialog)
+		err := Submit(context.Background(), addr, "alice@localhost", "bob@localhost", []byte(message), c.auth)
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+		if problem := <-done; problem != "" {
+			t.Errorf("%s: the server %s", name, problem)
+		}
+		if err != nil && strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: the error tells the password: %v", name, err)
+		}
+	}
+}
+
+func TestAddressesCannotInject(t *testing.T) {
+	addr, _ := script(t, "S: 220 x\nC: EHLO [127.0.0.1]\nS: 250 x")
+	err := Submit(context.Background(), addr, "a@b>\r\nRCPT TO:<c@d", "bob@localhost", []byte(message), nil)
+	if err == nil || !strings.Contains(err.Error(), "can't be part of a command") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestPOP3(t *testing.T) {
+	addr, done := script(t, `
+		S: +OK hello
+		C: USER alice
+		S: +OK
+		C: PASS two  words
+		S: +OK
+		C: LIST
+		S: +OK
+		S: 1 10
+		S: 3 20 and more
+		S: .
+		C: TOP 1 5
+		S: +OK
+		S: Subject: x
+		S: ..dot
+		S: .
+		C: RETR 3
+		S: -ERR gone
+		C: QUIT
+		S: +OK`)
+	p, err := OpenPOP3(context.Background(), addr, Credentials{"alice", "two  words"})
+	if err != nil {
+		t.Fatal(err, <-done)
+	}
+	list, err := p.List()
+	if err != nil || len(list) != 2 || list[1] != (Listing{3, 20}) {
+		t.Errorf("LIST: %v, %v", list, err)
+	}
+	top, err := p.Top(1, 5)
+	if err != nil || !bytes.Equal(top, []byte("Subject: x\r\n.dot\r\n")) {
+		t.Errorf("TOP: %q, %v", top, err)
+	}
+	var refused *ReplyError
+	if _, err := p.Retrieve(3); !errors.As(err, &refused) || refused.Reply != "-ERR gone" {
+		t.Errorf("RETR: %v", err)
+	}
+	if err := p.Quit(); err != nil {
+		t.Errorf("QUIT: %v", err)
+	}
+	if problem := <-done; problem != "" {
+		t.Error(problem)
+	}
+}
+
+func TestPOP3Failures(t *testing.T) {
+	for dialog, want := range map[string]string{
+		"S: +OK\nC: USER alice\nS: +OK\nC: PASS secret\nS: -ERR [AUTH] \x1b[2Jno": "PASS with: -ERR [AUTH] \ufffd[2Jno",
+		"S: 220 smtp":                     "not POP3",
+		"S: +OK\nC: USER alice\nCUT":      "broke the connection off",
+		"S: " + strings.Repeat("x", 5000): "over 4096 octets",
+	} {
+		addr, done := script(t, dialog)
+		_, err := OpenPOP3(context.Background(), addr, Credentials{"alice", "secret"})
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%.40q: %v, want %q", dialog, err, want)
+		}
+		if problem := <-done; problem != "" {
+			t.Errorf("%.40q: the server %s", dialog, problem)
+		}
+	}
+	const login = "S: +OK\nC: USER alice\nS: +OK\nC: PASS secret\nS: +OK\nC: LIST\n"
+	for dialog, want := range map[string]string{
+		login + "S: +OK\nS: one\nS: .": "not POP3",
+		login + "S: +OK\nS: 1 10\nCUT": "unexpected EOF",
+	} {
+		addr, _ := script(t, dialog)
+		p, err := OpenPOP3(context.Background(), addr, Credentials{"alice", "secret"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.List(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.80q: %v, want %q", dialog, err, want)
+		}
+		p.Close()
+	}
+}
