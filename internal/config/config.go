@@ -188,3 +188,8 @@ func (c *Config) check() error {
 	}
 	return nil
 }
+
+// LocalDomains are the configured domains and the host name.
+func (c *Config) LocalDomains() []string {
+	return append(slices.Clone(c.Domains), c.Hostname)
+}

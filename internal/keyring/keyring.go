@@ -66,7 +66,7 @@ func (r *Ring) Close() error { return r.root.Close() }
 
 // Private reads the private key.
 func (r *Ring) Private() (*rsa.PrivateKey, error) {
-	data, err := r.read(privateFile)
+	data, err := r.read(privateFile, "xm keygen makes one")
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +82,7 @@ func (r *Ring) Public(name string) (*rsa.PublicKey, error) {
 	if err := checkName(name); err != nil {
 		return nil, err
 	}
-	data, err := r.read(name + pubSuffix)
+	data, err := r.read(name+pubSuffix, "it is the key.pub of "+name)
 	if err != nil {
 		return nil, err
 	}
@@ -139,10 +139,11 @@ func (r *Ring) writePublic(key *rsa.PrivateKey) error {
 
 func (r *Ring) path(file string) string { return filepath.Join(r.root.Name(), file) }
 
-func (r *Ring) read(file string) ([]byte, error) {
+// read reads a key file; hint says where a missing one comes from.
+func (r *Ring) read(file, hint string) ([]byte, error) {
 	f, err := r.root.Open(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: %s", ErrNotFound, r.path(file))
+		return nil, fmt.Errorf("%w: %s (%s)", ErrNotFound, r.path(file), hint)
 	}
 	if err != nil {
 		return nil, err

@@ -41,12 +41,14 @@ func Create(root *os.Root, name string, perm fs.FileMode) (*File, error) {
 	return &File{File: f, root: root, tmp: tmp, name: name}, nil
 }
 
-// Commit makes the file durable and puts it in the place of whatever has its
-// name. A file that is replaced hands down its mode and, as far as the process
-// may give files away, its owner: root editing a server's file must not lock
-// the server out.
+// Commit makes the file durable and puts it in the place of a regular file that
+// has its name, if any.
 func (f *File) Commit() error {
-	if err := f.inherit(); err != nil {
+	old, err := f.root.Lstat(f.name)
+	if err == nil && !old.Mode().IsRegular() {
+		return fmt.Errorf("%s is not a regular file", f.name)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return f.publish(f.root.Rename)
@@ -72,6 +74,7 @@ func (f *File) publish(give func(from, to string) error) error {
 	return SyncDir(f.root, filepath.Dir(f.name))
 }
 
+// inherit takes the mode and the owner over from the file to be replaced.
 func (f *File) inherit() error {
 	old, err := f.root.Lstat(f.name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -79,9 +82,6 @@ func (f *File) inherit() error {
 	}
 	if err != nil {
 		return err
-	}
-	if !old.Mode().IsRegular() {
-		return fmt.Errorf("%s is not a regular file", f.name)
 	}
 	if err := f.Chmod(old.Mode().Perm()); err != nil {
 		return err
@@ -138,9 +138,16 @@ func (f *File) removeTemp() {
 	_ = f.root.Remove(f.tmp)
 }
 
-// Replace makes data the content of name below root. See File.Commit.
+// Replace makes data the content of name below root. A file that is replaced
+// hands down its mode and, as far as this process may give files away, its
+// owner: root editing a server's file must not lock the server out.
 func Replace(root *os.Root, name string, data []byte, perm fs.FileMode) error {
-	return write(root, name, data, perm, (*File).Commit)
+	return write(root, name, data, perm, func(f *File) error {
+		if err := f.inherit(); err != nil {
+			return err
+		}
+		return f.Commit()
+	})
 }
 
 // WriteNew creates name below root with data; it never overwrites. See

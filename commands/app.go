@@ -1,0 +1,120 @@
+// Package commands is the command line: one file for each subcommand. It alone
+// knows flags, paths and the config; everything it does is done by the packages
+// below it.
+//
+// Data goes to standard output and everything else to standard error. An action
+// returns an error, and only main prints it and exits, with ExitCode.
+package commands
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"xm/internal/config"
+	"xm/internal/keyring"
+)
+
+// New returns the whole application. Nothing in it is shared with another.
+func New() *cli.App {
+	return &cli.App{
+		Name:  "xm",
+		Usage: "a small mail system with end-to-end encryption",
+		Description: "The keys and payloads are hybrid.py's: key.priv, key.pub and NAME.pub in the keys\n" +
+			"directory; enc, dec and reg in the current one.\n\n" +
+			"Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not authentic (changed, forged,\n" +
+			"for another key, or no payload), 4 not found (no such key, user or message).",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "config", Usage: "read the settings from `FILE` (default: ./xm.toml, then xm/xm.toml in your config directory)", EnvVars: []string{"XM_CONFIG"}},
+			&cli.StringFlag{Name: "data", Usage: "users.txt and the mail are in `DIR` (default: data_dir of the config, else data)"},
+			&cli.StringFlag{Name: "keys", Usage: "the keys are in `DIR`", Value: ".", EnvVars: []string{"XM_KEYS"}},
+		},
+		Commands: []*cli.Command{
+			keygen(), encrypt(), decrypt(), register(),
+			user(),
+			smtpdCommand(), pop3dCommand(), regdCommand(), serve(),
+			send(), inbox(), read(),
+		},
+		Action:          noSuchCommand,
+		OnUsageError:    usageErrorHandler,
+		ExitErrHandler:  func(*cli.Context, error) {}, // main's part
+		HideHelpCommand: true,                         // see Run
+	}
+}
+
+// Run runs the application with the given arguments, the program's name first.
+// Flags may stand anywhere before "--", and "xm help user add" is "xm user add
+// --help".
+func Run(ctx context.Context, app *cli.App, args []string) error {
+	if len(args) > 1 && args[1] == "help" {
+		args = append(append([]string{args[0]}, args[2:]...), "--help")
+	}
+	app.Setup()
+	prepare(app.Commands)
+	return app.RunContext(ctx, permute(app, args))
+}
+
+// prepare makes all subcommands report wrong usage in the same way.
+func prepare(commands []*cli.Command) {
+	for _, c := range commands {
+		c.OnUsageError = usageErrorHandler
+		c.HideHelpCommand = true
+		if len(c.Subcommands) > 0 {
+			c.Action = noSuchCommand
+			prepare(c.Subcommands)
+		}
+	}
+}
+
+// noSuchCommand runs where a subcommand is missing or unknown.
+func noSuchCommand(c *cli.Context) error {
+	path := commandPath(c)
+	if c.NArg() > 0 {
+		return usageErrorf("%s has no command %q: see %s --help", path, c.Args().First(), path)
+	}
+	return usageErrorf("%s needs a command: see %s --help", path, path)
+}
+
+// commandPath is what was typed to get to a command, as "xm user add".
+func commandPath(c *cli.Context) string {
+	if c.Command == nil || c.Command.Name == "" || c.Command.Name == c.App.Name {
+		return c.App.Name
+	}
+	return c.App.Name + " " + c.Command.FullName()
+}
+
+// loadConfig reads the settings. Flags win.
+func loadConfig(c *cli.Context) (config.Config, error) {
+	cfg, err := config.Load(c.String("config"))
+	if err != nil {
+		return config.Config{}, err
+	}
+	if c.IsSet("data") {
+		cfg.DataDir = c.String("data")
+	}
+	return cfg, nil
+}
+
+// openKeys opens the keys directory, which is made where it is missing.
+func openKeys(c *cli.Context) (*keyring.Ring, error) {
+	return keyring.Open(c.String("keys"))
+}
+
+// makeDataDir makes the data directory where it is missing.
+func makeDataDir(dir string) error { return os.MkdirAll(dir, 0o700) }
+
+// say tells the person something on standard error.
+func say(c *cli.Context, format string, args ...any) {
+	fmt.Fprintf(c.App.ErrWriter, "xm: "+format+"\n", args...)
+}
+
+// wantArgs checks the number of arguments; most < 0 means any.
+func wantArgs(c *cli.Context, least, most int) error {
+	if n := c.NArg(); n < least || most >= 0 && n > most {
+		return usageErrorf("usage: %s", strings.TrimSpace(commandPath(c)+" "+c.Command.ArgsUsage))
+	}
+	return nil
+}

@@ -1,0 +1,32 @@
+package commands
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestPermute(t *testing.T) {
+	app := New()
+	app.Setup()
+	for in, want := range map[string]string{
+		"xm":                             "xm",
+		"xm encrypt bob hello":           "xm encrypt -- bob hello",
+		"xm encrypt bob -o - hello":      "xm encrypt -o - -- bob hello",
+		"xm encrypt bob -o=x --keys k":   "xm --keys k encrypt -o=x -- bob",
+		"xm encrypt --keys=k bob - -i -": "xm --keys=k encrypt -i - -- bob -",
+		"xm encrypt bob -- -o x":         "xm encrypt -- bob -o x",
+		"xm encrypt encrypt -o":          "xm encrypt -o -- encrypt",
+		"xm encrypt bob --what x":        "xm encrypt --what -- bob x",
+		"xm user add bob --data d":       "xm --data d user add -- bob",
+		"xm user list --json":            "xm user list --json",
+		"xm user --help add":             "xm user --help add",
+		"xm user add -h bob":             "xm user add -h -- bob",
+		"xm bogus -x":                    "xm -x -- bogus",
+		"xm --config c user bogus add":   "xm --config c user -- bogus add",
+	} {
+		if got := permute(app, strings.Fields(in)); !slices.Equal(got, strings.Fields(want)) {
+			t.Errorf("%s\nbecame %q\nwant   %q", in, got, want)
+		}
+	}
+}

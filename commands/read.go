@@ -1,0 +1,123 @@
+package commands
+
+import (
+	"bytes"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+
+	"xm/hybrid"
+	"xm/internal/keyring"
+	"xm/internal/mailclient"
+)
+
+func read() *cli.Command {
+	return &cli.Command{
+		Name:      "read",
+		Usage:     "fetch message N, verify and decrypt it, and print it",
+		ArgsUsage: "N",
+		Description: "N is the number that xm inbox prints. Verifies with the sender's NAME.pub, which is\n" +
+			"looked for under the address in From and under what stands before its \"@\", and decrypts\n" +
+			"with key.priv. Whose key signed the message is printed on standard error: trust that, not\n" +
+			"the header. A message that is not encrypted is printed as it came.",
+		Flags:  accountFlags(&cli.StringFlag{Name: "sender", Usage: "verify with `NAME`.pub, whatever the message says"}),
+		Action: runRead,
+	}
+}
+
+func runRead(c *cli.Context) error {
+	if err := wantArgs(c, 1, 1); err != nil {
+		return err
+	}
+	number, err := strconv.Atoi(c.Args().First())
+	if err != nil || number < 1 {
+		return usageErrorf("%q is not a message's number: xm inbox lists them", c.Args().First())
+	}
+	var raw []byte
+	err = withMaildrop(c, func(p *mailclient.POP3) (err error) {
+		raw, err = p.Retrieve(number)
+		var refused *mailclient.ReplyError
+		if errors.As(err, &refused) && !strings.HasPrefix(refused.Reply, "-ERR [SYS/") {
+			return fmt.Errorf("message %d: %w: %w", number, errNotFound, err)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	message, err := mailclient.Read(raw)
+	if !message.Encrypted {
+		say(c, "message %d is not encrypted, and nobody vouches for it", number)
+		return show(c, bytes.ReplaceAll(raw, []byte("\r\n"), []byte("\n")))
+	}
+	if err != nil {
+		return fmt.Errorf("message %d: %w: %w", number, hybrid.ErrNotAuthentic, err)
+	}
+	return openMessage(c, number, message)
+}
+
+func openMessage(c *cli.Context, number int, m mailclient.Message) error {
+	ring, err := openKeys(c)
+	if err != nil {
+		return err
+	}
+	defer ring.Close()
+	name, key, err := senderKey(ring, c.String("sender"), m)
+	if err != nil {
+		return fmt.Errorf("message %d: %w", number, err)
+	}
+	me, err := ring.Private()
+	if err != nil {
+		return err
+	}
+	text, err := hybrid.Open(m.Payload, me, key)
+	if err != nil {
+		return fmt.Errorf("message %d, verified with %s.pub: %w", number, name, err)
+	}
+	say(c, "message %d is signed with the key of %s", number, name)
+	return show(c, text)
+}
+
+// senderKey finds the key to verify with. The address in the message only says
+// where to look: the signature decides.
+func senderKey(ring *keyring.Ring, asked string, m mailclient.Message) (string, *rsa.PublicKey, error) {
+	if asked != "" {
+		key, err := ring.Public(asked)
+		return asked, key, err
+	}
+	if m.Sender == "" {
+		return "", nil, usageErrorf("the message names no sender: say --sender NAME")
+	}
+	local, _, _ := strings.Cut(m.Sender, "@")
+	for _, name := range []string{m.Sender, local} {
+		key, err := ring.Public(name)
+		// A sender that no key can be named after is somebody's idea of a joke.
+		if err == nil || !errors.Is(err, keyring.ErrNotFound) && !errors.Is(err, keyring.ErrName) {
+			return name, key, err
+		}
+	}
+	return "", nil, fmt.Errorf("%w: the keys directory has no NAME.pub for %q or %q", keyring.ErrNotFound, m.Sender, local)
+}
+
+// show prints text. On a terminal, what could command it is made harmless.
+func show(c *cli.Context, text []byte) error {
+	out, ok := c.App.Writer.(*os.File)
+	if !ok || !term.IsTerminal(int(out.Fd())) {
+		_, err := c.App.Writer.Write(text)
+		return err
+	}
+	w := mailclient.NewTerminalWriter(out)
+	_, err := w.Write(text)
+	if len(text) > 0 && text[len(text)-1] != '\n' {
+		_, lerr := io.WriteString(w, "\n")
+		err = errors.Join(err, lerr)
+	}
+	return errors.Join(err, w.Close())
+}

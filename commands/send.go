@@ -1,0 +1,69 @@
+package commands
+
+import (
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"xm/internal/config"
+	"xm/internal/mailclient"
+	"xm/userdb"
+)
+
+func send() *cli.Command {
+	return &cli.Command{
+		Name:      "send",
+		Usage:     "encrypt a message for USER, sign it and mail it",
+		ArgsUsage: "USER [MESSAGE...]",
+		Description: "Encrypts for the owner of USER.pub and signs with key.priv. Without MESSAGE, standard\n" +
+			"input is sent. A USER without a domain gets yours. The mail's own subject says nothing;\n" +
+			"names and the time can be seen on the way.",
+		Flags:  accountFlags(inputFlag("send `FILE`")),
+		Action: runSend,
+	}
+}
+
+func runSend(c *cli.Context) error {
+	if err := wantArgs(c, 1, -1); err != nil {
+		return err
+	}
+	account, err := loadAccount(c)
+	if err != nil {
+		return err
+	}
+	name, err := userdb.ParseName(c.Args().First())
+	if err != nil {
+		return usageError{err.Error()}
+	}
+	payload, err := sealFor(c, name.String())
+	if err != nil {
+		return err
+	}
+	from, to := addressOf(account.User, account), addressOf(name.String(), account)
+	message, err := mailclient.Compose(from, to, payload, time.Now())
+	if err != nil {
+		return err
+	}
+	auth, err := submissionCredentials(c, account)
+	if err != nil {
+		return err
+	}
+	if err := mailclient.Submit(c.Context, account.SMTP, from, to, message, auth); err != nil {
+		return interrupted(c.Context, err)
+	}
+	say(c, "sent to %s, encrypted", to)
+	return nil
+}
+
+// submissionCredentials are used by servers that ask for them. Many do not, so
+// nobody is asked for a password here.
+func submissionCredentials(c *cli.Context, a config.Account) (*mailclient.Credentials, error) {
+	if a.PasswordFile == "" {
+		return nil, nil
+	}
+	password, err := passwordFromFile(c, a.PasswordFile)
+	if err != nil {
+		return nil, err
+	}
+	return &mailclient.Credentials{User: a.User, Password: password}, nil
+}

@@ -1,0 +1,64 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+
+	"xm/internal/maildir"
+	"xm/pop3d"
+	"xm/userdb"
+)
+
+// users shows users.txt to the servers.
+type users struct {
+	db         *userdb.DB
+	postmaster string // who gets the mail of a postmaster who is no user
+}
+
+// Find is smtpd.Users'. RFC 5321, section 4.5.1: postmaster must be reachable.
+func (u users) Find(local, domain string) (string, bool, error) {
+	r, ok, err := u.db.Find(local, domain)
+	if !ok && err == nil && u.postmaster != "" && strings.EqualFold(local, "postmaster") && (domain == "" || u.db.Local(domain)) {
+		local, domain, _ := strings.Cut(u.postmaster, "@")
+		r, ok, err = u.db.Find(local, domain)
+	}
+	return r.Name.String(), ok, err
+}
+
+// Local is smtpd.Users'.
+func (u users) Local(domain string) bool { return u.db.Local(domain) }
+
+// Authenticate is pop3d.Users'.
+func (u users) Authenticate(ctx context.Context, login, password string) (string, bool, error) {
+	name, ok, err := u.db.Authenticate(ctx, login, password)
+	return name.String(), ok, err
+}
+
+// mail shows the Maildirs to the servers.
+type mail struct {
+	store *maildir.Store
+	db    *userdb.DB
+}
+
+// Deliver is smtpd.Mail's.
+func (m mail) Deliver(mailboxes []string, message io.Reader) error {
+	return m.store.Deliver(mailboxes, message)
+}
+
+// Open is pop3d.Mail's.
+func (m mail) Open(mailbox string) (pop3d.Mailbox, error) {
+	name, err := userdb.ParseName(mailbox)
+	if err != nil {
+		return nil, err
+	}
+	drop, err := m.store.Open(m.db.Maildrops(name))
+	if errors.Is(err, maildir.ErrLocked) {
+		return nil, pop3d.ErrInUse
+	}
+	if err != nil { // not a nil *Maildrop within a Mailbox
+		return nil, err
+	}
+	return drop, nil
+}

@@ -1,0 +1,129 @@
+package commands
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"text/tabwriter"
+
+	"github.com/urfave/cli/v2"
+
+	"xm/hybrid"
+	"xm/userdb"
+)
+
+func user() *cli.Command {
+	return &cli.Command{
+		Name:  "user",
+		Usage: "manage the users of a server",
+		Subcommands: []*cli.Command{{
+			Name:        "add",
+			Usage:       "add a user, who can receive mail at once",
+			ArgsUsage:   "NAME",
+			Description: "NAME is local@domain, or a bare local, which receives mail for all local domains.",
+			Flags:       []cli.Flag{passwordFileFlag()},
+			Action:      runUserAdd,
+		}, {
+			Name:   "list",
+			Usage:  "list the users",
+			Flags:  []cli.Flag{jsonFlag()},
+			Action: runUserList,
+		}},
+	}
+}
+
+func jsonFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "json", Usage: "print JSON"}
+}
+
+// openUsers opens users.txt of the configured data directory.
+func openUsers(c *cli.Context) (*userdb.DB, error) {
+	cfg, err := loadConfig(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := makeDataDir(cfg.DataDir); err != nil {
+		return nil, err
+	}
+	return userdb.Open(cfg.DataDir, cfg.LocalDomains(), slog.New(slog.DiscardHandler))
+}
+
+func runUserAdd(c *cli.Context) error {
+	if err := wantArgs(c, 1, 1); err != nil {
+		return err
+	}
+	name, err := userdb.ParseName(c.Args().First())
+	if err != nil {
+		return usageError{err.Error()}
+	}
+	db, err := openUsers(c)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	password, err := readPassword(c, c.String("password-file"), fmt.Sprintf("New password of %s: ", name), true)
+	if err != nil {
+		return err
+	}
+	r, err := userdb.NewRecord(name, password, userdb.DefaultIterations)
+	if err != nil {
+		return err
+	}
+	if err := db.Add(r); err != nil {
+		return err
+	}
+	say(c, "added %s", name)
+	return nil
+}
+
+// listedUser is a user in the output of xm user list.
+type listedUser struct {
+	Name        string `json:"name"`
+	Password    string `json:"password"` // how it is kept
+	Fingerprint string `json:"fingerprint,omitempty"`
+}
+
+func runUserList(c *cli.Context) error {
+	if err := wantArgs(c, 0, 0); err != nil {
+		return err
+	}
+	db, err := openUsers(c)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	records, broken := db.Users()
+	if broken != nil && records == nil {
+		return broken
+	}
+	if broken != nil {
+		say(c, "%v", broken)
+	}
+	users := []listedUser{}
+	for _, r := range records {
+		users = append(users, listedUser{r.Name.String(), r.Kind(), fingerprintOf(r)})
+	}
+	if c.Bool("json") {
+		return printJSON(c, users)
+	}
+	w := tabwriter.NewWriter(c.App.Writer, 0, 8, 2, ' ', 0)
+	for _, u := range users {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", u.Name, u.Password, u.Fingerprint)
+	}
+	return w.Flush()
+}
+
+// fingerprintOf shows a user's key, if there is one that this program knows.
+func fingerprintOf(r userdb.Record) string {
+	key, err := hybrid.ParsePublicKey(r.Keys)
+	if err != nil {
+		return ""
+	}
+	return hybrid.Fingerprint(key)
+}
+
+func printJSON(c *cli.Context, v any) error {
+	e := json.NewEncoder(c.App.Writer)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
