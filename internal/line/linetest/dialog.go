@@ -40,7 +40,7 @@ func Run(t *testing.T, glob string, dial func(t *testing.T, file string) (net.Co
 			}
 			conn, vars := dial(t, file)
 			defer conn.Close()
-			play(t, file, string(text), conn, vars)
+			Play(t, file, string(text), conn, vars)
 		})
 	}
 }
@@ -48,7 +48,8 @@ func Run(t *testing.T, glob string, dial func(t *testing.T, file string) (net.Co
 // patience only bounds a failing test: no dialog depends on it.
 const patience = 20 * time.Second
 
-func play(t *testing.T, file, text string, conn net.Conn, vars map[string]string) {
+// Play plays one dialog, or a part of one, which name names in failures.
+func Play(t *testing.T, name, text string, conn net.Conn, vars map[string]string) {
 	t.Helper()
 	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
@@ -57,10 +58,10 @@ func play(t *testing.T, file, text string, conn net.Conn, vars map[string]string
 	for i, line := range strings.Split(text, "\n") {
 		fail := func(format string, args ...any) {
 			t.Helper()
-			t.Fatalf("%s:%d: %s: "+format, append([]any{file, i + 1, line}, args...)...)
+			t.Fatalf("%s:%d: %s: "+format, append([]any{name, i + 1, line}, args...)...)
 		}
-		for name, value := range vars {
-			line = strings.ReplaceAll(line, "${"+name+"}", value)
+		for key, value := range vars {
+			line = strings.ReplaceAll(line, "${"+key+"}", value)
 		}
 		verb, rest := line, ""
 		if len(line) > 2 {

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# The checks that every change must pass: format, vet, staticcheck, the import
+# rules, and the tests under the race detector.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+step() { printf '== %s\n' "$*"; }
+fail() { printf 'check.sh: %s\n' "$*" >&2; exit 1; }
+
+step gofmt
+unformatted=$(gofmt -l .)
+[ -z "$unformatted" ] || fail "gofmt would change: $unformatted"
+
+step go vet
+go vet ./...
+
+step staticcheck
+go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+
+step imports
+# What each package may import of this module. Imports point downwards only, and
+# smtpd and pop3d know neither each other nor a store.
+rules='
+xm                       commands
+xm/commands              *
+xm/hybrid
+xm/smtpd                 internal/line
+xm/pop3d                 internal/line
+xm/userdb                internal/safefile
+xm/userdb/regd           hybrid internal/line userdb
+xm/internal/config
+xm/internal/keyring      hybrid internal/safefile
+xm/internal/line
+xm/internal/line/linetest
+xm/internal/maildir      internal/safefile
+xm/internal/mailclient   hybrid internal/line
+xm/internal/safefile
+xm/scripts/regtool       hybrid
+'
+go list -f '{{.ImportPath}}{{range .Imports}} {{.}}{{end}}' ./... | while read -r pkg imports; do
+  rule=$(awk -v p="$pkg" '$1 == p {$1 = ""; print "yes" $0}' <<<"$rules")
+  [ -n "$rule" ] || fail "no import rule for $pkg: add one to check.sh"
+  for import in $imports; do
+    case "$import" in
+      xm/*) [[ " $rule " == *" * "* || " $rule " == *" ${import#xm/} "* ]] || fail "$pkg may not import $import" ;;
+      github.com/BurntSushi/toml*) [ "$pkg" = xm/internal/config ] || fail "$pkg may not import $import" ;;
+      github.com/urfave/*|golang.org/x/term*) [ "$pkg" = xm/commands ] || fail "$pkg may not import $import" ;;
+    esac
+  done
+done
+for pkg in hybrid internal/line internal/safefile; do
+  outside=$(go list -deps -f '{{if not .Standard}}{{.ImportPath}}{{end}}' "./$pkg" | grep -vx "xm/$pkg" || true)
+  [ -z "$outside" ] || fail "$pkg may use the standard library alone, not $outside"
+done
+grep -rnE 'os\.Exit|log\.Fatal' --include='*.go' --exclude='*_test.go' . | grep -vE '^\./(main\.go|scripts/)' && fail 'only main.go ends the process' || true
+[ "$(wc -l < main.go)" -lt 30 ] || fail 'main.go has 30 lines or more'
+
+step go test -race
+go test -race ./...
