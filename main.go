@@ -13,8 +13,8 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	err := commands.Run(ctx, commands.New(), os.Args)
-	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "xm:", err)
 	}

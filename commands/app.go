@@ -9,7 +9,6 @@ package commands
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -102,9 +101,6 @@ func loadConfig(c *cli.Context) (config.Config, error) {
 func openKeys(c *cli.Context) (*keyring.Ring, error) {
 	return keyring.Open(c.String("keys"))
 }
-
-// makeDataDir makes the data directory where it is missing.
-func makeDataDir(dir string) error { return os.MkdirAll(dir, 0o700) }
 
 // say tells the person something on standard error.
 func say(c *cli.Context, format string, args ...any) {

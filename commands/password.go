@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 )
 
@@ -59,31 +60,41 @@ func passwordFromFile(c *cli.Context, file string) (string, error) {
 	return password, nil
 }
 
-// ask prompts without echo. An interruption gives the terminal its echo back.
-func ask(c *cli.Context, prompt string) (string, error) {
+// ask prompts without echo.
+func ask(c *cli.Context, prompt string) (password string, err error) {
 	in, ok := c.App.Reader.(*os.File)
 	if !ok || !term.IsTerminal(int(in.Fd())) {
 		return "", usageErrorf("there is no terminal to ask for the password on: use --password-file")
 	}
-	before, err := term.GetState(int(in.Fd()))
+	restore, err := silence(int(in.Fd()))
 	if err != nil {
 		return "", err
 	}
-	fmt.Fprint(c.App.ErrWriter, prompt)
-	defer fmt.Fprintln(c.App.ErrWriter)
-	type result struct {
-		password []byte
-		err      error
-	}
-	done := make(chan result, 1)
-	go func() {
-		p, err := term.ReadPassword(int(in.Fd()))
-		done <- result{p, err}
+	defer func() {
+		fmt.Fprintln(c.App.ErrWriter)
+		err = errors.Join(err, restore())
 	}()
-	select {
-	case <-c.Context.Done():
-		return "", errors.Join(errors.New("interrupted"), term.Restore(int(in.Fd()), before))
-	case r := <-done:
-		return string(r.password), r.err
+	fmt.Fprint(c.App.ErrWriter, prompt)
+	// A terminal gives a line with one read, and keeps what was typed after it.
+	line := make([]byte, maxPassword)
+	n, err := interruptible{c.Context, in}.Read(line)
+	if err != nil {
+		return "", interrupted(c.Context, err)
 	}
+	return strings.TrimRight(string(line[:n]), "\r\n"), nil
+}
+
+// silence turns a terminal's echo off, before anything is asked: x/term does it
+// only once it waits, and shows what is typed ahead.
+func silence(fd int) (restore func() error, err error) {
+	before, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return nil, err
+	}
+	silent := *before
+	silent.Lflag &^= unix.ECHO
+	silent.Lflag |= unix.ICANON | unix.ISIG
+	silent.Iflag |= unix.ICRNL
+	return func() error { return unix.IoctlSetTermios(fd, unix.TCSETS, before) },
+		unix.IoctlSetTermios(fd, unix.TCSETS, &silent)
 }

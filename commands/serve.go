@@ -12,6 +12,7 @@ import (
 	"xm/hybrid"
 	"xm/internal/config"
 	"xm/internal/maildir"
+	"xm/internal/safefile"
 	"xm/pop3d"
 	"xm/smtpd"
 	"xm/userdb"
@@ -97,7 +98,7 @@ func runServers(c *cli.Context, listen map[string]string, services ...string) er
 	if err != nil {
 		return err
 	}
-	if err := makeDataDir(cfg.DataDir); err != nil {
+	if err := safefile.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(c.App.ErrWriter, nil))

@@ -53,7 +53,11 @@ func (m mail) Open(mailbox string) (pop3d.Mailbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	drop, err := m.store.Open(m.db.Maildrops(name))
+	dirs, err := m.db.Maildrops(name)
+	if err != nil {
+		return nil, err
+	}
+	drop, err := m.store.Open(dirs)
 	if errors.Is(err, maildir.ErrLocked) {
 		return nil, pop3d.ErrInUse
 	}

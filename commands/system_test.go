@@ -288,7 +288,7 @@ func TestOriginalData(t *testing.T) {
 	for name, password := range map[string]string{"robert@localhost.com": "password", "soly": "pass", "test": "test", "user": "user"} {
 		s.dialog("pop3", fmt.Sprintf("S: +OK *\nC: USER %s\nS: +OK *\nC: PASS %s!\nS: -ERR [AUTH] *\nC: USER %s\nS: +OK *\nC: PASS %s\nS: +OK *\nC: QUIT\nS: +OK *\nX\n", name, password, name, password))
 	}
-	s.dialog("pop3", "S: +OK *\nC: USER test\nS: +OK *\nC: PASS test\nS: +OK 1 *\nC: RETR 1\nS: +OK 29 octets\nS: this is a message\nS: <CR><LF>\nS: .\nC: UIDL 1\nS: +OK 1 1462313083\nC: QUIT\nS: +OK *\nX\n")
+	s.dialog("pop3", "S: +OK *\nC: USER test\nS: +OK *\nC: PASS test\nS: +OK 1 *\nC: RETR 1\nS: +OK 29 octets\nS: this is a message\nS: <CR><LF>\nS: .\nC: UIDL 1\nS: +OK 1 test/1462313083\nC: QUIT\nS: +OK *\nX\n")
 }
 
 // What was acknowledged is there after a kill -9.

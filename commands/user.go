@@ -1,14 +1,17 @@
 package commands
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
 	"text/tabwriter"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"xm/hybrid"
+	"xm/internal/safefile"
 	"xm/userdb"
 )
 
@@ -42,11 +45,14 @@ func openUsers(c *cli.Context) (*userdb.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := makeDataDir(cfg.DataDir); err != nil {
+	if err := safefile.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return nil, err
 	}
 	return userdb.Open(cfg.DataDir, cfg.LocalDomains(), slog.New(slog.DiscardHandler))
 }
+
+// lockPatience is how long other writers of users.txt may take.
+const lockPatience = 30 * time.Second
 
 func runUserAdd(c *cli.Context) error {
 	if err := wantArgs(c, 1, 1); err != nil {
@@ -69,7 +75,9 @@ func runUserAdd(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := db.Add(r); err != nil {
+	ctx, cancel := context.WithTimeout(c.Context, lockPatience)
+	defer cancel()
+	if err := db.Add(ctx, r); err != nil {
 		return err
 	}
 	say(c, "added %s", name)

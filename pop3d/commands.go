@@ -8,6 +8,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // user says nothing about whether the name exists.
@@ -22,6 +23,7 @@ func (s *session) pass(args []string) reply {
 	}
 	name := s.name
 	s.name = "" // RFC 1939, section 7: after a failure, USER comes first again
+	began := time.Now()
 	mailbox, ok, err := s.srv.Users.Authenticate(s.conn.Context(), name, args[0])
 	switch {
 	case err != nil:
@@ -29,7 +31,7 @@ func (s *session) pass(args []string) reply {
 		return reply{code: "SYS/TEMP", text: "trouble on our side, try again later"}
 	case !ok:
 		s.log.Warn("login failed", "user", name)
-		s.conn.Pause(s.srv.FailureDelay)
+		s.conn.Pause(s.srv.FailureDelay - time.Since(began)) // the time tells nothing either
 		s.failures++
 		return reply{code: "AUTH", text: "wrong name or password", close: s.failures >= maxFailures}
 	}

@@ -59,7 +59,7 @@ type Mailbox interface {
 
 const (
 	maxLine     = 2048 // RFC 2449, section 4, asks for 255; passwords may be longer
-	maxErrors   = 50   // -ERR replies, before the session is ended
+	maxErrors   = 50   // -ERR replies in a row, before the session is ended
 	maxFailures = 3    // failed logins
 	// RFC 1939, section 3: an autologout timer of at least 10 minutes.
 	idleTimeout = 10 * time.Minute
@@ -69,7 +69,8 @@ const (
 type Server struct {
 	// Hostname is the server's own name, in its greeting.
 	Hostname string
-	// FailureDelay is how long the answer to a wrong password takes at least.
+	// FailureDelay is how long the answer to a wrong password takes, unless
+	// finding it out takes longer.
 	FailureDelay time.Duration
 	Users        Users
 	Mail         Mail

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"os"
 	"strings"
 
 	"xm/internal/line"
@@ -68,7 +67,8 @@ func (s *session) run() {
 	defer s.release()
 	r := reply{ok: true, text: s.srv.Hostname + " xm POP3 server ready"}
 	for s.send(r) {
-		text, err := s.conn.ReadLine(maxLine, idleTimeout, s.state() == authorization)
+		// A stop loses nothing as long as nothing is to be deleted.
+		text, err := s.conn.ReadLine(maxLine, idleTimeout, len(s.deleted) == 0)
 		if err == nil {
 			r = s.dispatch(string(text))
 			continue
@@ -92,10 +92,11 @@ func (s *session) release() {
 
 // send writes a reply. It returns false if the session is over.
 func (s *session) send(r reply) bool {
-	if !r.ok {
-		if s.errors++; s.errors >= maxErrors {
-			r = reply{text: "too many errors", close: true}
-		}
+	s.errors++
+	if r.ok {
+		s.errors = 0
+	} else if s.errors >= maxErrors {
+		r = reply{text: "too many errors", close: true}
 	}
 	_, err := io.WriteString(s.conn, r.status()+"\r\n")
 	if r.lines != nil {
@@ -123,9 +124,8 @@ func lineError(err error) (reply, bool) {
 		return reply{text: "the line has no end", close: true}, true
 	case errors.Is(err, line.ErrStopping):
 		return reply{code: "SYS/TEMP", text: "the server is shutting down", close: true}, true
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return reply{text: "nothing was heard for too long", close: true}, true
 	}
+	// RFC 1939, section 3: the autologout closes without a response.
 	return reply{}, false
 }
 

@@ -80,10 +80,8 @@ func parseParams(rest string) ([]string, error) {
 // skipSourceRoute passes over "@a,@b:". RFC 5321, section 4.1.1.3: to be
 // accepted and ignored.
 func skipSourceRoute(s string) string {
-	if strings.HasPrefix(s, "@") {
-		if _, after, found := strings.Cut(s, ":"); found {
-			return after
-		}
+	if route, after, found := strings.Cut(s, ":"); found && strings.HasPrefix(s, "@") && !strings.ContainsAny(route, "> ") {
+		return after
 	}
 	return s
 }

@@ -28,7 +28,7 @@ func TestParsePath(t *testing.T) {
 	for _, in := range []string{
 		"", "a@b", "<a@b", "a@b>", "<a@b>x", "<a@b>\tx", "<@>", "<a@>", "<@b>", "<a@@b>", "<a b@c>", "<.a@b>", "<a.@b>", "<a..b@c>",
 		"<a@.b>", "<a@b.>", "<a@b..c>", "<a@-b>", "<a@b->", "<a@b_>x", "<a@[1.2.3]>", "<a@[IPv6:1.2.3.4]>", "<a@[::1]>", "<a@[1.2.3.4>",
-		`<"a@b>`, `<""@b>`, `<"a"b@c>`, "<\"a\tb\"@c>", `<"a\`, "<ä@b>", "<a@ä>", "<a\x00@b>", "<a<@b>", "<@x,@y a@b>", "<@x:>x",
+		`<"a@b>`, `<""@b>`, `<"a"b@c>`, "<\"a\tb\"@c>", `<"a\`, "<ä@b>", "<a@ä>", "<a\x00@b>", "<a<@b>", "<@x,@y a@b>", "<@x> X=y:a@b>", "<@x:>x",
 		"<" + strings.Repeat("l", 65) + "@b>", "<a@" + strings.Repeat("d", 64) + ">", "<a@" + strings.Repeat("d.", 128) + "d>",
 	} {
 		if got, params, err := parsePath(in); err == nil {

@@ -132,11 +132,13 @@ func (s *session) rcpt(arg string) reply {
 		return s.refuse(reply{555, "5.5.4", "RCPT parameter not recognized", false})
 	case len(s.tx.recipients) >= s.srv.maxRecipients():
 		// RFC 5321, section 4.5.3.1.10.
+		s.tx.deferred++
 		return reply{452, "4.5.3", "Too many recipients", false}
 	}
 	mailbox, found, err := s.srv.Users.Find(to.local, to.domain)
 	switch {
 	case err != nil:
+		s.tx.deferred++
 		return s.temporary("find a recipient", err)
 	case found:
 		s.tx.recipients = append(s.tx.recipients, recipient{to, mailbox})
@@ -147,8 +149,12 @@ func (s *session) rcpt(arg string) reply {
 	return s.refuse(reply{550, "5.7.1", "Mail for other domains is not relayed", false})
 }
 
+// refuse counts recipients apart from other errors: a list may have many that
+// are stale, and the others must get their mail.
 func (s *session) refuse(r reply) reply {
 	s.tx.refused++
+	s.unsent++
+	s.errors-- // answer counts it
 	return r
 }
 

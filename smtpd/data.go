@@ -19,6 +19,8 @@ func (s *session) data(string) reply {
 	switch {
 	case s.tx == nil:
 		return reply{503, "5.5.1", "Send MAIL first", false}
+	case len(s.tx.recipients) == 0 && s.tx.deferred > 0:
+		return reply{451, "4.3.0", "No recipient can be served now, try again later", false}
 	case len(s.tx.recipients) == 0 && s.tx.refused > 0:
 		// RFC 5321, section 3.3: 503 or 554; 554 says which of the two it was.
 		return reply{554, "5.5.1", "No valid recipients", false}
@@ -41,6 +43,7 @@ func (s *session) data(string) reply {
 
 	log := s.log.With("id", id, "from", tx.from.raw, "to", tx.addresses(), "octets", counted.n, "took", time.Since(began))
 	if r.code == 250 {
+		s.errors = 0
 		log.Info("message accepted")
 		r.text += " " + id
 	} else {

@@ -40,7 +40,8 @@ func (r reply) String() string {
 type transaction struct {
 	from       address
 	recipients []recipient
-	refused    int // recipients
+	refused    int // recipients, for good
+	deferred   int // recipients, for now
 }
 
 type recipient struct {
@@ -76,6 +77,7 @@ type session struct {
 	client  string // the name in HELO or EHLO, as it was given
 	tx      *transaction
 	errors  int
+	unsent  int // recipients refused
 }
 
 func newSession(srv *Server, conn *line.Conn) *session {
@@ -106,11 +108,16 @@ func (s *session) answer(r reply) bool {
 	}
 	if r.code >= 500 {
 		s.log.Info("refused", "reply", r.String())
-		if s.errors++; s.errors >= maxErrors {
-			r = reply{421, "4.7.0", "Too many errors", true}
-		}
+		s.errors++
 	}
-	return s.sendReply(r) && !r.close
+	if !s.sendReply(r) || r.close {
+		return false
+	}
+	if s.errors >= maxErrors || s.unsent >= maxUnsent {
+		s.sendReply(reply{421, "4.7.0", "Too many errors", true})
+		return false
+	}
+	return true
 }
 
 func (s *session) sendReply(r reply) bool {

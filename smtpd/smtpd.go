@@ -51,7 +51,8 @@ const (
 
 const (
 	maxLine   = 2048 // RFC 5321, section 4.5.3.1.4, asks for 512 and more with extensions
-	maxErrors = 20   // replies that say 5xx, before the session is ended
+	maxErrors = 20   // replies that say 5xx since the last message that was accepted
+	maxUnsent = 100  // recipients refused in a session
 	// RFC 5321, section 4.5.3.2.7: at least 5 minutes for a command. The parts
 	// of a message get the same.
 	commandTimeout = 5 * time.Minute

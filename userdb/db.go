@@ -51,6 +51,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"xm/internal/safefile"
 )
@@ -64,6 +65,8 @@ const (
 // another or has a maildrop.
 var ErrTaken = errors.New("the name is taken")
 
+var errLocked = errors.New("another program is changing " + fileName + " and does not finish")
+
 // DB is an open users.txt. Its methods may be called concurrently, and other
 // processes may change the file meanwhile.
 type DB struct {
@@ -72,7 +75,9 @@ type DB struct {
 	log      *slog.Logger
 	snap     atomic.Pointer[snapshot]
 	sessions loginCache
-	derive   chan struct{} // holds a token for each derivation under way
+	seen     atomic.Bool   // there were users at some time
+	writing  chan struct{} // holds a token while this process writes
+	derive   chan struct{} // holds one for each derivation under way
 	decoy    Record        // what a password is checked against where there is no user
 }
 
@@ -88,9 +93,12 @@ func Open(dataDir string, localDomains []string, log *slog.Logger) (*DB, error) 
 		root.Close()
 		return nil, err
 	}
-	db := &DB{root: root, log: log, decoy: decoy, derive: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	db := &DB{root: root, log: log, decoy: decoy,
+		writing: make(chan struct{}, 1), derive: make(chan struct{}, runtime.GOMAXPROCS(0))}
 	for _, d := range localDomains {
-		db.locals = append(db.locals, fold(d))
+		if !db.Local(d) { // the host name may be among the configured
+			db.locals = append(db.locals, fold(d))
+		}
 	}
 	db.sessions.init()
 	return db, nil
@@ -128,6 +136,9 @@ func (db *DB) Find(local, domain string) (Record, bool, error) {
 		if r, ok := s.find(l, db.domains(domain)); ok {
 			return r, true, nil
 		}
+		if s.unreadable(l, db.domains(domain)) {
+			return Record{}, false, fmt.Errorf("the record of %q can't be read", l)
+		}
 	}
 	return Record{}, false, nil
 }
@@ -152,23 +163,37 @@ func (s *snapshot) byLogin(db *DB, login string) (Record, bool) {
 
 // Maildrops lists the directories, below the data directory, that hold the
 // mail of a user: the user's Maildir first. The others hold what the original
-// left for a bare name, which it stored under the address as it was given.
-func (db *DB) Maildrops(n Name) []string {
+// left for a bare name, which it stored under the address as it was given,
+// unless that is another user's name.
+func (db *DB) Maildrops(n Name) ([]string, error) {
 	dirs := []string{n.String()}
-	if n.domain == "" {
-		for _, d := range db.locals {
-			dirs = append(dirs, n.local+"@"+d)
+	if n.domain != "" {
+		return dirs, nil
+	}
+	s, err := db.load()
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range db.locals {
+		qualified := Name{n.local, d}
+		if len(s.folded[qualified.folded()]) == 0 {
+			dirs = append(dirs, qualified.String())
 		}
 	}
-	return dirs
+	return dirs, nil
 }
 
-// Add appends a user. The error matches ErrTaken if the name can't be had.
-func (db *DB) Add(r Record) error {
-	return db.update(func(s *snapshot) ([]string, error) {
-		for _, other := range s.records {
-			if db.overlap(r.Name, other.Name) {
-				return nil, fmt.Errorf("%w: %s exists", ErrTaken, other.Name)
+// Add appends a user. The error matches ErrTaken if the name can't be had. ctx
+// bounds the wait for other writers.
+func (db *DB) Add(ctx context.Context, r Record) error {
+	line := r.String()
+	if again, err := ParseRecord(line); err != nil || again.String() != line || strings.ContainsAny(line, "\r\n") {
+		return fmt.Errorf("the record of %s would not be read as it is written: %w", r.Name, err)
+	}
+	return db.update(ctx, func(s *snapshot) ([]string, error) {
+		for _, other := range s.names() {
+			if db.overlap(r.Name, other) {
+				return nil, fmt.Errorf("%w: %s exists", ErrTaken, other)
 			}
 		}
 		dir, err := db.leftMaildrop(r.Name)
@@ -178,14 +203,14 @@ func (db *DB) Add(r Record) error {
 		if dir != "" {
 			return nil, fmt.Errorf("%w: a maildrop %s exists; it must be moved away first", ErrTaken, dir)
 		}
-		return append(s.lines, r.String()), nil
+		return append(s.lines, line), nil
 	})
 }
 
 // replace puts new in the place of old, if the line still is old's.
-func (db *DB) replace(old, new Record) error {
-	return db.update(func(s *snapshot) ([]string, error) {
-		i := slices.IndexFunc(s.lines, func(line string) bool { return trimCR(line) == old.String() })
+func (db *DB) replace(ctx context.Context, old, new Record) error {
+	return db.update(ctx, func(s *snapshot) ([]string, error) {
+		i := slices.IndexFunc(s.lines, func(line string) bool { return trimCR(line) == old.raw })
 		if i < 0 {
 			return nil, fmt.Errorf("the record of %s was changed meanwhile", old.Name)
 		}
@@ -221,8 +246,8 @@ func (db *DB) leftMaildrop(n Name) (string, error) {
 
 // update replaces the file's lines by what change returns, with the file locked
 // against other writers and freshly read.
-func (db *DB) update(change func(*snapshot) ([]string, error)) error {
-	unlock, err := db.lock()
+func (db *DB) update(ctx context.Context, change func(*snapshot) ([]string, error)) error {
+	unlock, err := db.lock(ctx)
 	if err != nil {
 		return err
 	}
@@ -239,24 +264,44 @@ func (db *DB) update(change func(*snapshot) ([]string, error)) error {
 	return safefile.Replace(db.root, fileName, []byte(strings.Join(lines, "\n")+"\n"), 0o600)
 }
 
-// lock waits until no other writer is at work. The kernel drops the lock of a
-// process that dies.
-func (db *DB) lock() (unlock func(), err error) {
+// lockPoll is how often a lock that another process holds is tried again.
+const lockPoll = 5 * time.Millisecond
+
+// lock waits until no other writer, of this process or another, is at work, or
+// until ctx ends. It does not block in the kernel: whoever holds the lock for
+// long must cost the others neither threads nor their stop. The kernel drops the
+// lock of a process that dies.
+func (db *DB) lock(ctx context.Context) (unlock func(), err error) {
+	select {
+	case db.writing <- struct{}{}:
+	case <-ctx.Done():
+		return nil, errLocked
+	}
+	defer func() {
+		if err != nil {
+			<-db.writing
+		}
+	}()
 	f, err := safefile.OpenLock(db.root, lockName)
 	if err != nil {
 		return nil, err
 	}
 	for {
-		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
-		if err != syscall.EINTR {
-			break
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return func() { f.Close(); <-db.writing }, nil
+		}
+		if err != syscall.EWOULDBLOCK && err != syscall.EINTR {
+			f.Close()
+			return nil, fmt.Errorf("lock %s: %w", lockName, err)
+		}
+		select {
+		case <-time.After(lockPoll):
+		case <-ctx.Done():
+			f.Close()
+			return nil, errLocked
 		}
 	}
-	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("lock %s: %w", lockName, err)
-	}
-	return func() { f.Close() }, nil
 }
 
 // Authenticate reports whether password is that of the user whom login names,
@@ -271,25 +316,38 @@ func (db *DB) Authenticate(ctx context.Context, login, password string) (Name, b
 	if known && db.sessions.has(r, password) {
 		return r.Name, true, nil
 	}
+	right, err := db.check(ctx, r, known, password)
+	if err != nil || !right {
+		return Name{}, false, err
+	}
+	db.sessions.add(db.strengthen(r, password), password)
+	return r.Name, true, nil
+}
+
+// check verifies a password against a user's record, or against the decoy where
+// there is none. A few checks run at once.
+func (db *DB) check(ctx context.Context, r Record, known bool, password string) (bool, error) {
 	select {
 	case db.derive <- struct{}{}:
 		defer func() { <-db.derive }()
 	case <-ctx.Done():
-		return Name{}, false, ctx.Err()
+		return false, ctx.Err()
 	}
 	if known && r.verify(password) {
-		db.sessions.add(db.strengthen(r, password), password)
-		return r.Name, true, nil
+		return true, nil
 	}
 	if !known || r.Kind() != db.decoy.Kind() {
 		db.decoy.verify(password)
 	}
-	return Name{}, false, nil
+	return false, nil
 }
+
+// strengthenTime is how long a login waits for other writers of users.txt.
+const strengthenTime = 100 * time.Millisecond
 
 // strengthen replaces a record of the original's by a SCRAM one, and returns
 // the record that now stands for the user. That it could not is no reason to
-// refuse a right password.
+// refuse a right password: the next login tries again.
 func (db *DB) strengthen(old Record, password string) Record {
 	if old.Kind() == db.decoy.Kind() {
 		return old
@@ -297,7 +355,9 @@ func (db *DB) strengthen(old Record, password string) Record {
 	r, err := NewRecord(old.Name, password, DefaultIterations)
 	if err == nil {
 		r.Keys = old.Keys
-		err = db.replace(old, r)
+		ctx, cancel := context.WithTimeout(context.Background(), strengthenTime)
+		defer cancel()
+		err = db.replace(ctx, old, r)
 	}
 	if err != nil {
 		db.log.Warn("the SHA-256 record stays", "user", old.Name.String(), "err", err)

@@ -8,7 +8,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -38,7 +40,7 @@ func addMany(dir, prefix string) error {
 		if err != nil {
 			return err
 		}
-		if err := db.Add(r); err != nil {
+		if err := db.Add(context.Background(), r); err != nil {
 			return err
 		}
 	}
@@ -116,10 +118,10 @@ func TestOriginalUsersLogIn(t *testing.T) {
 
 func TestLoginNames(t *testing.T) {
 	db, _ := openDB(t, original(t))
-	if err := db.Add(record(t, "Two@localhost")); err != nil {
+	if err := db.Add(context.Background(), record(t, "Two@localhost")); err != nil {
 		t.Fatal(err)
 	}
-	if err := db.Add(record(t, "Two@localhost.com")); err != nil {
+	if err := db.Add(context.Background(), record(t, "Two@localhost.com")); err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
@@ -142,7 +144,7 @@ func TestLoginNames(t *testing.T) {
 func TestFind(t *testing.T) {
 	db, _ := openDB(t, "")
 	for _, name := range []string{"bare", "Case", "far@example.org", "one@localhost"} {
-		if err := db.Add(record(t, name)); err != nil {
+		if err := db.Add(context.Background(), record(t, name)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -163,7 +165,7 @@ func TestFind(t *testing.T) {
 func TestAddRefusesOverlaps(t *testing.T) {
 	db, dir := openDB(t, "")
 	for _, name := range []string{"alice", "bob@localhost", "carol@example.org"} {
-		if err := db.Add(record(t, name)); err != nil {
+		if err := db.Add(context.Background(), record(t, name)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -176,12 +178,12 @@ func TestAddRefusesOverlaps(t *testing.T) {
 		"alice", "ALICE", "alice+x", "alice@localhost", "alice@LocalHost.com", "bob", "Bob@localhost",
 		"bob+y@localhost", "carol@Example.org", "left", "LEFT", "left@localhost", "gone", "gone@localhost.com",
 	} {
-		if err := db.Add(record(t, name)); !errors.Is(err, ErrTaken) {
+		if err := db.Add(context.Background(), record(t, name)); !errors.Is(err, ErrTaken) {
 			t.Errorf("%s: %v, want ErrTaken", name, err)
 		}
 	}
 	for _, name := range []string{"alice@example.org", "bob@localhost.com", "carol", "gone@example.org"} {
-		if err := db.Add(record(t, name)); err != nil {
+		if err := db.Add(context.Background(), record(t, name)); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -205,7 +207,7 @@ func TestBrokenLinesHideNothing(t *testing.T) {
 	if _, ok := login(t, db, "test", "test"); !ok {
 		t.Error("the whole line's user can't log in")
 	}
-	if err := db.Add(record(t, "new")); err != nil {
+	if err := db.Add(context.Background(), record(t, "new")); err != nil {
 		t.Fatal(err)
 	}
 	now, _ := os.ReadFile(filepath.Join(dir, "users.txt"))
@@ -226,7 +228,7 @@ func TestChangeByAnotherIsSeen(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer other.Close()
-	if err := other.Add(record(t, "late")); err != nil {
+	if err := other.Add(context.Background(), record(t, "late")); err != nil {
 		t.Fatal(err)
 	}
 	if _, ok := login(t, db, "late", "secret"); !ok {
@@ -296,5 +298,117 @@ func TestCacheForgetsChangedRecords(t *testing.T) {
 	}
 	if n := len(db.sessions.expires); n > cacheSize {
 		t.Errorf("the cache holds %d entries, over %d", n, cacheSize)
+	}
+}
+
+// Whoever holds the lock and does not let go keeps neither logins nor others
+// waiting for ever.
+func TestHeldLock(t *testing.T) {
+	db, _ := openDB(t, original(t))
+	other, err := os.OpenFile(filepath.Join(db.root.Name(), lockName), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if err := syscall.Flock(int(other.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := login(t, db, "test", "test"); !ok {
+		t.Error("no login while the file is locked")
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := db.Add(ctx, record(t, "new")); !errors.Is(err, errLocked) {
+		t.Errorf("Add: %v", err)
+	}
+	syscall.Flock(int(other.Fd()), syscall.LOCK_UN)
+	if err := db.Add(context.Background(), record(t, "new")); err != nil {
+		t.Errorf("after the lock is gone: %v", err)
+	}
+}
+
+// A name on a line that can't be read belongs to somebody.
+func TestNamesOnBrokenLines(t *testing.T) {
+	db, _ := openDB(t, "bob,salt,SCRAM-SHA-256$2000000:x$y:z\n")
+	if err := db.Add(context.Background(), record(t, "bob@localhost")); !errors.Is(err, ErrTaken) {
+		t.Errorf("Add: %v, want ErrTaken", err)
+	}
+	if _, ok, err := db.Find("bob", "localhost"); ok || err == nil {
+		t.Errorf("Find: %v, %v, want an error: it may be repaired", ok, err)
+	}
+	if _, ok, err := db.Find("eve", "localhost"); ok || err != nil {
+		t.Errorf("another name: %v, %v", ok, err)
+	}
+}
+
+// A record that would tear the file apart is not written.
+func TestAddRefusesLineEnds(t *testing.T) {
+	db, dir := openDB(t, "")
+	r := record(t, "eve")
+	r.Hash = strings.Replace(r.Hash, "=$", "\n=$", 1)
+	if err := db.Add(context.Background(), r); err == nil {
+		t.Error("a hash with a line end was written")
+	}
+	if _, err := ParseRecord(r.String()); err == nil {
+		t.Error("a hash with a line end was read")
+	}
+	if _, err := os.Stat(filepath.Join(dir, "users.txt")); err == nil {
+		t.Error("users.txt was made")
+	}
+}
+
+// The host name may be one of the configured domains.
+func TestRepeatedLocalDomain(t *testing.T) {
+	dir := t.TempDir()
+	db, err := Open(dir, []string{"localhost", "LOCALHOST", "localhost"}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for _, name := range []string{"alice@localhost", "bob"} {
+		if err := db.Add(context.Background(), record(t, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r, ok, err := db.Find("alice", ""); err != nil || !ok || r.Name.String() != "alice@localhost" {
+		t.Errorf("alice: %v, %v, %v", r.Name, ok, err)
+	}
+	bob, _ := ParseName("bob")
+	if dirs, err := db.Maildrops(bob); err != nil || !slices.Equal(dirs, []string{"bob", "bob@localhost"}) {
+		t.Errorf("bob's maildrops: %v, %v", dirs, err)
+	}
+}
+
+// A file by hand may hold both alice and alice@localhost: each has their own.
+func TestMaildropsOfOthers(t *testing.T) {
+	db, _ := openDB(t, record(t, "alice").String()+"\n"+record(t, "Alice@localhost.com").String()+"\n")
+	alice, _ := ParseName("alice")
+	if dirs, err := db.Maildrops(alice); err != nil || !slices.Equal(dirs, []string{"alice", "alice@localhost"}) {
+		t.Errorf("alice's maildrops: %v, %v", dirs, err)
+	}
+}
+
+// A file that is gone for a moment makes nobody unknown.
+func TestMissingFile(t *testing.T) {
+	db, dir := openDB(t, original(t))
+	if _, ok, err := db.Find("test", ""); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	if err := os.Rename(filepath.Join(dir, "users.txt"), filepath.Join(dir, "users.txt~")); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok, err := db.Find("test", ""); ok || err == nil {
+		t.Errorf("with users.txt gone: %v, %v; want an error", ok, err)
+	}
+}
+
+// What stands in the file need not be how we would write it.
+func TestStrengthenOddLine(t *testing.T) {
+	db, _ := openDB(t, "test,xBBsHj7Py6IIQ2G1,4416F634E437D6377FE8D12A46FCBBDA694B6209274FFA649C5AD9D8D124D0F6,\r\n")
+	if _, ok := login(t, db, "test", "test"); !ok {
+		t.Fatal("no login")
+	}
+	if users, err := db.Users(); err != nil || users[0].Kind() != "SCRAM-SHA-256" {
+		t.Errorf("%v, %v", users, err)
 	}
 }

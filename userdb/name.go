@@ -122,6 +122,15 @@ func (n Name) String() string {
 // Domain is what follows the "@"; "" in a bare name.
 func (n Name) Domain() string { return n.domain }
 
+// Role reports whether the name is one under which people expect to reach those
+// who run a server (RFC 2142, and RFC 5321 section 4.5.1).
+func (n Name) Role() bool { return roles[fold(base(n.local))] }
+
+var roles = map[string]bool{
+	"postmaster": true, "abuse": true, "hostmaster": true, "webmaster": true, "security": true, "noc": true,
+	"mailer-daemon": true, "root": true, "admin": true, "administrator": true,
+}
+
 // exact and folded are the keys that names are looked up by. Domains have no
 // case (RFC 5321, section 2.4).
 func (n Name) exact() string  { return n.local + "@" + fold(n.domain) }

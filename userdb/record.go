@@ -33,6 +33,7 @@ const (
 
 // Record is one user's line.
 type Record struct {
+	raw  string // the line that it was read from, if any
 	Name Name
 	// Salt is the second field. Hash says how it is used.
 	Salt string
@@ -69,7 +70,7 @@ func ParseRecord(line string) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	r := Record{Name: name, Salt: fields[1], Hash: fields[2]}
+	r := Record{raw: line, Name: name, Salt: fields[1], Hash: fields[2]}
 	if err := r.checkCredentials(); err != nil {
 		return Record{}, err
 	}
@@ -219,6 +220,10 @@ func parseSCRAM(hash string) (scram, error) {
 		if err != nil || len(*f.to) == 0 || f.size != 0 && len(*f.to) != f.size {
 			return s, errors.New("the SCRAM record has a damaged salt or key")
 		}
+	}
+	// The decoder passes over line ends, which would tear users.txt apart.
+	if s.String() != hash {
+		return s, errors.New("the SCRAM record is not in its one form")
 	}
 	return s, nil
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -16,6 +17,7 @@ type snapshot struct {
 	lines   []string // as they stand, without line ends
 	records []Record
 	broken  []error // one for each line that can't be read
+	lost    []Name  // the names on those lines, as far as they can
 	exact   map[string]int
 	folded  map[string][]int // indices into records
 	version version
@@ -52,6 +54,13 @@ func (db *DB) load() (*snapshot, error) {
 	s, err := readSnapshot(db.root)
 	if err != nil {
 		return nil, err
+	}
+	if s.version == (version{}) && db.seen.Load() {
+		// Nobody must lose mail while somebody moves the file about.
+		return nil, fmt.Errorf("%s is gone", fileName)
+	}
+	if len(s.records) > 0 {
+		db.seen.Store(true)
 	}
 	if changed := time.Unix(s.version.ctime.Unix()); time.Since(changed) > settled {
 		db.snap.Store(s)
@@ -98,6 +107,8 @@ func (s *snapshot) parse(content string) {
 		r, err := ParseRecord(line)
 		if err == nil {
 			err = s.index(r)
+		} else if name, err := ParseName(firstField(line)); err == nil {
+			s.lost = append(s.lost, name)
 		}
 		if err != nil {
 			s.broken = append(s.broken, fmt.Errorf("%s, line %d: %w", fileName, i+1, err))
@@ -146,6 +157,32 @@ func findOne(s *snapshot, groups [][]string, at func(domain string) []int) (Reco
 		}
 	}
 	return Record{}, false
+}
+
+// unreadable reports whether a broken line has a name that find looked for.
+func (s *snapshot) unreadable(local string, groups [][]string) bool {
+	for _, group := range groups {
+		for _, domain := range group {
+			if slices.ContainsFunc(s.lost, func(n Name) bool { return n.folded() == Name{local, domain}.folded() }) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// names are all names in the file, on broken lines too.
+func (s *snapshot) names() []Name {
+	names := slices.Clone(s.lost)
+	for _, r := range s.records {
+		names = append(names, r.Name)
+	}
+	return names
+}
+
+func firstField(line string) string {
+	name, _, _ := strings.Cut(line, ",")
+	return name
 }
 
 func trimCR(line string) string { return strings.TrimSuffix(line, "\r") }

@@ -55,9 +55,7 @@ type Server struct {
 // that ended the listener.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer context.AfterFunc(ctx, func() { l.Close() })()
-	err := s.accept(ctx, l)
-	s.stop()
-	return err
+	return errors.Join(s.accept(ctx, l), s.stop())
 }
 
 func (s *Server) accept(ctx context.Context, l net.Listener) error {
@@ -159,7 +157,11 @@ func orDefault[T int | time.Duration](v, def T) T {
 	return v
 }
 
-func (s *Server) stop() {
+// cutTime is how long a session that was cut off may take to notice.
+const cutTime = 5 * time.Second
+
+func (s *Server) stop() error {
+	grace := orDefault(s.Grace, DefaultGrace)
 	s.mu.Lock()
 	s.stopping = true
 	for c := range s.conns {
@@ -167,7 +169,7 @@ func (s *Server) stop() {
 	}
 	s.mu.Unlock()
 
-	cut := time.AfterFunc(orDefault(s.Grace, DefaultGrace), func() {
+	cut := time.AfterFunc(grace, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		for c := range s.conns {
@@ -176,5 +178,12 @@ func (s *Server) stop() {
 		}
 	})
 	defer cut.Stop()
-	s.sessions.Wait()
+	ended := make(chan struct{})
+	go func() { s.sessions.Wait(); close(ended) }()
+	select {
+	case <-ended:
+		return nil
+	case <-time.After(grace + cutTime):
+		return errors.New("sessions that were cut off did not end")
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -228,20 +229,22 @@ func TestSlowLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ours, theirs := net.Pipe()
 		c := newConn(theirs)
-		go func() {
+		var writer sync.WaitGroup
+		writer.Go(func() {
 			for { // until the other side is closed
 				if _, err := ours.Write([]byte("x")); err != nil {
 					return
 				}
 				time.Sleep(10 * time.Second)
 			}
-		}()
+		})
 		began := time.Now()
 		_, err := c.ReadLine(100, time.Minute, true)
 		if took := time.Since(began); err == nil || took != time.Minute {
 			t.Errorf("%v after %v", err, took)
 		}
 		c.close()
+		writer.Wait()
 		ours.Close()
 	})
 }

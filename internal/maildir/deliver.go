@@ -38,7 +38,14 @@ func (s *Store) Deliver(maildrops []string, r io.Reader) error {
 func (s *Store) deliver(maildrops []string, r io.Reader) error {
 	unique := s.uniqueName()
 	tmp := path.Join(maildrops[0], "tmp", unique)
-	f, err := s.root.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	const flags = os.O_WRONLY | os.O_CREATE | os.O_EXCL
+	f, err := s.root.OpenFile(tmp, flags, 0o600)
+	if errors.Is(err, fs.ErrNotExist) { // somebody moved the maildrop away
+		s.setReady(maildrops[0], false)
+		if err = s.prepare(maildrops[0]); err == nil {
+			f, err = s.root.OpenFile(tmp, flags, 0o600)
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -70,7 +77,7 @@ func (s *Store) publish(maildrops []string, tmp, name string) (err error) {
 	defer func() {
 		if err != nil {
 			for _, p := range done {
-				err = errors.Join(err, s.root.Remove(p))
+				err = errors.Join(err, s.root.Remove(p), safefile.SyncDir(s.root, path.Dir(p)))
 			}
 		}
 	}()

@@ -17,7 +17,9 @@
 // W, from another program, is read through to learn its size.
 //
 // A FILE up to its ":" identifies the message as long as it exists, so the
-// unique-id is made of that. Names hold 48 random bits, and none is reused.
+// unique-id is made of that; of what the original left, NAME/<unix time> is.
+// Names hold 48 random bits, and none is reused. A file that has been in tmp for
+// 36 hours was left by a crash and is removed.
 //
 // # Durability
 //
@@ -43,6 +45,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -119,8 +122,41 @@ func (s *Store) prepare(name string) error {
 			return err
 		}
 	}
+	if err := s.sweep(path.Join(name, "tmp")); err != nil {
+		return err
+	}
 	s.setReady(name, true)
 	return nil
+}
+
+// leftOver is the age at which a file in tmp is nobody's any more.
+const leftOver = 36 * time.Hour
+
+// sweep removes what crashes left in a tmp directory.
+func (s *Store) sweep(tmp string) error {
+	entries, err := readDir(s.root, tmp)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		st, err := e.Info()
+		if err == nil && st.Mode().IsRegular() && time.Since(st.ModTime()) > leftOver {
+			err = s.root.Remove(path.Join(tmp, e.Name()))
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+func readDir(root *os.Root, dir string) ([]fs.DirEntry, error) {
+	d, err := root.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.ReadDir(-1)
 }
 
 func (s *Store) setReady(name string, ready bool) {

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 	"testing/iotest"
+	"time"
 )
 
 // TestMain lets the test binary stand for another process: see
@@ -153,6 +154,40 @@ func TestDeliverIsAllOrNothing(t *testing.T) {
 	deliver(t, s, "third\r\n", "alice", "bob") // the missing directories are made again
 }
 
+// An operator moves a maildrop away while the server runs.
+func TestMaildropIsMovedAway(t *testing.T) {
+	s, dir := newStore(t)
+	deliver(t, s, "first\r\n", "alice")
+	open(t, s, "alice").Close()
+	if err := os.Rename(filepath.Join(dir, "alice"), filepath.Join(dir, "away")); err != nil {
+		t.Fatal(err)
+	}
+	m := open(t, s, "alice")
+	m.Close()
+	if m.Len() != 0 {
+		t.Error("the mail that was moved away is listed")
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "alice")); err != nil {
+		t.Fatal(err)
+	}
+	deliver(t, s, "second\r\n", "alice")
+}
+
+func TestLeftOversAreRemoved(t *testing.T) {
+	s, dir := newStore(t)
+	old, young := filepath.Join(dir, "alice/tmp/old"), filepath.Join(dir, "alice/tmp/young")
+	write(t, old, "half")
+	write(t, young, "half")
+	long := time.Now().Add(-leftOver - time.Hour)
+	if err := os.Chtimes(old, long, long); err != nil {
+		t.Fatal(err)
+	}
+	deliver(t, s, "x\r\n", "alice")
+	if files, _ := os.ReadDir(filepath.Join(dir, "alice/tmp")); len(files) != 1 || files[0].Name() != "young" {
+		t.Errorf("tmp holds %v", files)
+	}
+}
+
 func TestNamesAreConfined(t *testing.T) {
 	s, _ := newStore(t)
 	for _, name := range []string{"..", "../x", "a/b", "/etc"} {
@@ -174,9 +209,11 @@ func TestOtherProgramsFiles(t *testing.T) {
 	write(t, filepath.Join(dir, "alice/1462313083"), "this is a message\n<CR><LF>")
 	write(t, filepath.Join(dir, "alice/notes"), "no message")
 	write(t, filepath.Join(dir, "alice@localhost.com/1462313082"), "older\n")
-	m := open(t, s, "alice", "alice@localhost", "alice@localhost.com")
+	write(t, filepath.Join(dir, "alice@localhost.com/1462313083"), "of the same second\n")
+	write(t, filepath.Join(dir, "alice@host"), "no directory")
+	m := open(t, s, "alice", "alice@localhost", "alice@host", "alice@localhost.com")
 	defer m.Close()
-	want := []string{"nameless\r\n", "older\r\n", "this is a message\r\n<CR><LF>\r\n", "x\r\n", "a\r\nb\r\nc\rd\r\n"}
+	want := []string{"nameless\r\n", "older\r\n", "this is a message\r\n<CR><LF>\r\n", "of the same second\r\n", "x\r\n", "a\r\nb\r\nc\rd\r\n"}
 	if m.Len() != len(want) {
 		t.Fatalf("%d messages, want %d", m.Len(), len(want))
 	}

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"xm/internal/safefile"
 )
@@ -20,6 +21,7 @@ import (
 // other sessions. Messages are numbered from 0, oldest first.
 type Maildrop struct {
 	store    *Store
+	maildir  string
 	release  func()
 	messages []message
 }
@@ -27,12 +29,35 @@ type Maildrop struct {
 type message struct {
 	dir, file string // below the data directory
 	size      int64  // on the wire
+	gone      bool   // when it was last looked for
+}
+
+// isOriginals reports whether a message lies outside of new and cur, where the
+// original put it.
+func (m message) isOriginals() bool { return path.Dir(m.dir) == "." }
+
+// unique is the part of a message's name that stays when other programs move or
+// flag it.
+func (m message) unique() string {
+	if m.isOriginals() {
+		return path.Join(m.dir, m.file)
+	}
+	return unique(m.file)
 }
 
 // Open locks a user's maildrop and lists it. maildrops are its directories: the
 // Maildir, which is made if it is missing, and others in which the original
 // left mail. The error is ErrLocked if another session has it open.
 func (s *Store) Open(maildrops []string) (*Maildrop, error) {
+	m, err := s.open(maildrops)
+	if errors.Is(err, fs.ErrNotExist) { // somebody moved it away
+		s.setReady(maildrops[0], false)
+		m, err = s.open(maildrops)
+	}
+	return m, err
+}
+
+func (s *Store) open(maildrops []string) (*Maildrop, error) {
 	if err := s.prepare(maildrops[0]); err != nil {
 		return nil, err
 	}
@@ -40,7 +65,7 @@ func (s *Store) Open(maildrops []string) (*Maildrop, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Maildrop{store: s, release: release}
+	m := &Maildrop{store: s, maildir: maildrops[0], release: release}
 	if err := m.list(maildrops); err != nil {
 		release()
 		return nil, err
@@ -60,7 +85,7 @@ func (m *Maildrop) Size(i int) int64 { return m.messages[i].size }
 // UID identifies message i for as long as it exists: 1 to 70 octets of 0x21 to
 // 0x7E (RFC 1939, section 7, UIDL).
 func (m *Maildrop) UID(i int) string {
-	id := unique(m.messages[i].file)
+	id := m.messages[i].unique()
 	if id != "" && len(id) <= 70 && !strings.ContainsFunc(id, func(r rune) bool { return r < 0x21 || r > 0x7e }) {
 		return id
 	}
@@ -77,11 +102,16 @@ func unique(file string) string {
 // Open gives message i in its wire form: Size(i) octets. The error matches
 // fs.ErrNotExist if another program has deleted it.
 func (m *Maildrop) Open(i int) (io.ReadCloser, error) {
-	msg := m.messages[i]
-	f, err := m.store.root.Open(path.Join(msg.dir, msg.file))
-	if errors.Is(err, fs.ErrNotExist) && m.refind(i) {
-		msg = m.messages[i]
-		f, err = m.store.root.Open(path.Join(msg.dir, msg.file))
+	msg := &m.messages[i]
+	if msg.gone {
+		return nil, fs.ErrNotExist
+	}
+	f, err := m.store.root.Open(msg.path())
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := m.relocate(); err != nil {
+			return nil, err
+		}
+		f, err = m.store.root.Open(msg.path())
 	}
 	if err != nil {
 		return nil, err
@@ -89,26 +119,33 @@ func (m *Maildrop) Open(i int) (io.ReadCloser, error) {
 	return newWireReader(f), nil
 }
 
-// refind looks for a message that another program has moved or flagged.
-func (m *Maildrop) refind(i int) bool {
-	msg := &m.messages[i]
-	parent := path.Dir(msg.dir)
-	if parent == "." {
-		return false // left by the original, outside of new and cur
-	}
-	for _, sub := range []string{"cur", "new"} {
-		entries, err := m.entries(path.Join(parent, sub))
+func (m message) path() string { return path.Join(m.dir, m.file) }
+
+// relocate finds out where other programs have moved the messages, all at once:
+// one that has moved is rarely alone.
+func (m *Maildrop) relocate() error {
+	places := map[string]message{}
+	for _, sub := range []string{"new", "cur"} {
+		dir := path.Join(m.maildir, sub)
+		entries, err := readDir(m.store.root, dir)
 		if err != nil {
-			continue
+			return err
 		}
 		for _, e := range entries {
-			if unique(e.Name()) == unique(msg.file) {
-				msg.dir, msg.file = path.Join(parent, sub), e.Name()
-				return true
-			}
+			places[unique(e.Name())] = message{dir: dir, file: e.Name()}
 		}
 	}
-	return false
+	for i := range m.messages {
+		msg := &m.messages[i]
+		if msg.isOriginals() {
+			continue
+		}
+		now, found := places[msg.unique()]
+		if msg.gone = !found; found {
+			msg.dir, msg.file = now.dir, now.file
+		}
+	}
+	return nil
 }
 
 // Delete removes the messages, durably. One that is gone already counts as
@@ -116,10 +153,14 @@ func (m *Maildrop) refind(i int) bool {
 func (m *Maildrop) Delete(messages []int) error {
 	var errs []error
 	dirs := map[string]bool{}
+	relocated := false
 	for _, i := range messages {
 		err := m.remove(i)
-		if errors.Is(err, fs.ErrNotExist) && m.refind(i) {
-			err = m.remove(i)
+		if errors.Is(err, fs.ErrNotExist) && !relocated {
+			relocated = true
+			if err = m.relocate(); err == nil {
+				err = m.remove(i)
+			}
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
@@ -133,16 +174,7 @@ func (m *Maildrop) Delete(messages []int) error {
 }
 
 func (m *Maildrop) remove(i int) error {
-	return m.store.root.Remove(path.Join(m.messages[i].dir, m.messages[i].file))
-}
-
-func (m *Maildrop) entries(dir string) ([]fs.DirEntry, error) {
-	d, err := m.store.root.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer d.Close()
-	return d.ReadDir(-1)
+	return m.store.root.Remove(m.messages[i].path())
 }
 
 // list fills in the messages. new is read before cur, because a message moves
@@ -160,7 +192,8 @@ func (m *Maildrop) list(maildrops []string) error {
 	}
 	for _, dir := range maildrops {
 		err := m.listDir(dir, func(name string) bool { return strings.Trim(name, "0123456789") == "" })
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		// The others need not be there, nor be directories.
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
 			return err
 		}
 	}
@@ -171,7 +204,7 @@ func (m *Maildrop) list(maildrops []string) error {
 }
 
 func (m *Maildrop) listDir(dir string, wanted func(name string) bool) error {
-	entries, err := m.entries(dir)
+	entries, err := readDir(m.store.root, dir)
 	if err != nil {
 		return err
 	}
@@ -218,7 +251,7 @@ func sizeInName(file string) (int64, bool) {
 }
 
 func (m *Maildrop) measure(msg message) (int64, error) {
-	f, err := m.store.root.Open(path.Join(msg.dir, msg.file))
+	f, err := m.store.root.Open(msg.path())
 	if err != nil {
 		return 0, err
 	}

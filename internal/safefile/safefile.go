@@ -180,3 +180,28 @@ func SyncDir(root *os.Root, dir string) error {
 	}
 	return nil
 }
+
+// MkdirAll makes a directory and its parents where they are missing, durably.
+func MkdirAll(dir string, perm fs.FileMode) error {
+	if st, err := os.Stat(dir); err == nil {
+		if st.IsDir() {
+			return nil
+		}
+		return fmt.Errorf("%s is not a directory", dir)
+	}
+	parent := filepath.Dir(dir)
+	if parent != dir {
+		if err := MkdirAll(parent, perm); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(dir, perm); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	root, err := os.OpenRoot(parent)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return SyncDir(root, ".")
+}

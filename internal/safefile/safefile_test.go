@@ -128,3 +128,23 @@ func TestRootGivesFilesToTheirDirectorysOwner(t *testing.T) {
 		}
 	}
 }
+
+func TestMkdirAll(t *testing.T) {
+	_, dir := openRoot(t)
+	for range 2 {
+		if err := MkdirAll(filepath.Join(dir, "a/b"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if st, err := os.Stat(filepath.Join(dir, "a/b")); err != nil || !st.IsDir() {
+		t.Errorf("a/b: %v, %v", st, err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "f"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"f", "f/x"} {
+		if err := MkdirAll(filepath.Join(dir, path), 0o700); err == nil {
+			t.Errorf("%s was made", path)
+		}
+	}
+}

@@ -12,8 +12,9 @@
 // and a line end or none: a line of users.txt (package userdb). The server
 // answers with one line, "+OK ..." or "-ERR ...", and closes.
 //
-// A name must be new, bare or under a local domain, and the key an RSA key of
-// package hybrid. What can't be decrypted gets one and the same answer, whatever
+// A name must be new, bare or under a local domain, and not one that belongs to
+// those who run a server (postmaster and the like); the key must be an RSA key of
+// package hybrid, in at most 4 KiB of PEM. What can't be decrypted gets one and the same answer, whatever
 // is wrong with it. That a name is not free is all that the answers tell about
 // who exists.
 //
@@ -32,6 +33,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rsa"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -46,6 +48,8 @@ import (
 
 const (
 	maxPayload = 64 << 10
+	maxKeys    = 4 << 10
+	maxConns   = 200
 	timeout    = 10 * time.Second
 	fields     = 4
 )
@@ -61,9 +65,10 @@ type Server struct {
 // Serve accepts connections from l until ctx is done. See line.Server.Serve.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return (&line.Server{
-		Handle: s.handle,
-		Busy:   "-ERR too many connections, try again later",
-		Log:    s.Log,
+		Handle:   s.handle,
+		Busy:     "-ERR too many connections, try again later",
+		MaxConns: maxConns,
+		Log:      s.Log,
 	}).Serve(ctx, l)
 }
 
@@ -75,7 +80,9 @@ func (s *Server) handle(c *line.Conn) {
 		s.answer(c, log, "-ERR "+err.Error())
 		return
 	}
-	name, err := s.register(payload)
+	ctx, cancel := context.WithTimeout(c.Context(), timeout)
+	defer cancel()
+	name, err := s.register(ctx, payload)
 	var refused refusal
 	switch {
 	case err == nil:
@@ -132,7 +139,7 @@ func (r refusal) Error() string { return r.text }
 
 // register adds the user in a payload. It returns the name as far as it is
 // known.
-func (s *Server) register(payload []byte) (name string, err error) {
+func (s *Server) register(ctx context.Context, payload []byte) (name string, err error) {
 	message, err := hybrid.OpenUnsigned(payload, s.Key)
 	if err != nil {
 		return "", refusal{"the payload was not sealed with this server's key, or was changed", err}
@@ -142,15 +149,42 @@ func (s *Server) register(payload []byte) (name string, err error) {
 		return "", refusal{"the registration is not name,salt,hash,base64(PEM public key)", err}
 	}
 	name = r.Name.String()
-	if _, err := hybrid.ParsePublicKey(r.Keys); err != nil {
+	if err := checkKeys(r.Keys); err != nil {
 		return name, refusal{"the public key can't be used: " + err.Error(), err}
+	}
+	if r.Name.Role() {
+		return name, refusal{"the name is kept for those who run the server", errors.New("a role name")}
 	}
 	if d := r.Name.Domain(); d != "" && !s.Users.Local(d) {
 		return name, refusal{"names are registered under this server's own domains only", fmt.Errorf("domain %s", d)}
 	}
-	err = s.Users.Add(r)
+	err = s.Users.Add(ctx, r)
 	if errors.Is(err, userdb.ErrTaken) {
 		return name, refusal{userdb.ErrTaken.Error(), err}
 	}
 	return name, err
+}
+
+// checkKeys wants PEM blocks and nothing else, the user's RSA key among them.
+func checkKeys(keys []byte) error {
+	if len(keys) > maxKeys {
+		return fmt.Errorf("over %d octets", maxKeys)
+	}
+	if _, err := hybrid.ParsePublicKey(keys); err != nil {
+		return err
+	}
+	canonical := bytes.NewBuffer(nil)
+	for rest := keys; ; {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		if err := pem.Encode(canonical, block); err != nil {
+			return err
+		}
+	}
+	if !bytes.Equal(bytes.Join(bytes.Fields(canonical.Bytes()), nil), bytes.Join(bytes.Fields(keys), nil)) {
+		return errors.New("there is more than PEM blocks in it")
+	}
+	return nil
 }

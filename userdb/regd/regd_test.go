@@ -143,19 +143,26 @@ func TestRefusals(t *testing.T) {
 		data []byte
 		want string
 	}{
-		"another key":   {seal(t, &other.PublicKey, registration("alice")), crypto},
-		"changed":       {flipped, crypto},
-		"signed":        {signed, crypto},
-		"short fields":  {[]byte("00$00$00$00$"), crypto},
-		"separators":    {[]byte("$$$$"), crypto},
-		"text":          {[]byte("GET / HTTP/1.1\r\n\r\n"), "-ERR this is no registration payload"},
-		"upper case":    {bytes.ToUpper(good), "-ERR this is no registration payload"},
-		"oversized":     {bytes.Repeat([]byte("a"), maxPayload+1), "-ERR the payload is over 65536 octets"},
-		"no record":     {seal(t, &s.Key.PublicKey, "hello"), syntax},
-		"no key":        {seal(t, &s.Key.PublicKey, "bob,salt,"+hash), "-ERR the public key can't be used: no PEM public key in it"},
-		"a path":        {seal(t, &s.Key.PublicKey, registration("../../etc/passwd")), syntax},
-		"two lines":     {seal(t, &s.Key.PublicKey, "eve,salt,"+hash+"\n"+registration("mallory")), syntax},
-		"far domain":    {seal(t, &s.Key.PublicKey, registration("bob@elsewhere.example")), "-ERR names are registered under this server's own domains only"},
+		"another key":  {seal(t, &other.PublicKey, registration("alice")), crypto},
+		"changed":      {flipped, crypto},
+		"signed":       {signed, crypto},
+		"short fields": {[]byte("00$00$00$00$"), crypto},
+		"separators":   {[]byte("$$$$"), crypto},
+		"text":         {[]byte("GET / HTTP/1.1\r\n\r\n"), "-ERR this is no registration payload"},
+		"upper case":   {bytes.ToUpper(good), "-ERR this is no registration payload"},
+		"oversized":    {bytes.Repeat([]byte("a"), maxPayload+1), "-ERR the payload is over 65536 octets"},
+		"no record":    {seal(t, &s.Key.PublicKey, "hello"), syntax},
+		"no key":       {seal(t, &s.Key.PublicKey, "bob,salt,"+hash), "-ERR the public key can't be used: no PEM public key in it"},
+		"a path":       {seal(t, &s.Key.PublicKey, registration("../../etc/passwd")), syntax},
+		"two lines":    {seal(t, &s.Key.PublicKey, "eve,salt,"+hash+"\n"+registration("mallory")), syntax},
+		"far domain":   {seal(t, &s.Key.PublicKey, registration("bob@elsewhere.example")), "-ERR names are registered under this server's own domains only"},
+		"a role":       {seal(t, &s.Key.PublicKey, registration("PostMaster+x@localhost")), "-ERR the name is kept for those who run the server"},
+		"line ends": {seal(t, &s.Key.PublicKey, "eve,W22ZaJ0SNY7soEsUEjb6gQ==,SCRAM-SHA-256$4096:W22Z\naJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=,"+
+			strings.SplitN(registration("x"), ",", 4)[3]), syntax},
+		"junk after the key": {seal(t, &s.Key.PublicKey, "eve,salt,"+hash+","+base64.StdEncoding.EncodeToString(
+			append(hybrid.MarshalPublicKey(&newKey().PublicKey), "junk"...))), "-ERR the public key can't be used: there is more than PEM blocks in it"},
+		"large keys": {seal(t, &s.Key.PublicKey, "eve,salt,"+hash+","+base64.StdEncoding.EncodeToString(
+			append(hybrid.MarshalPublicKey(&newKey().PublicKey), bytes.Repeat([]byte("\n"), maxKeys)...))), "-ERR the public key can't be used: over 4096 octets"},
 		"no clear hash": {seal(t, &s.Key.PublicKey, strings.Replace(registration("bob"), hash, "secret", 1)), syntax},
 	} {
 		if got := ask(t, addr, c.data); got != c.want {
@@ -271,10 +278,12 @@ func (l *pipeListener) Addr() net.Addr { return nil }
 func FuzzRegister(f *testing.F) {
 	f.Add("alice,salt," + hash + ",")
 	f.Add(registration("bob"))
+	f.Add("alice,W22ZaJ0SNY7soEsUEjb6gQ==,SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=," +
+		strings.SplitN(registration("x"), ",", 4)[3])
 	f.Fuzz(func(t *testing.T, message string) {
 		s, _ := newServer(t)
 		payload := seal(t, &s.Key.PublicKey, message)
-		name, err := s.register(payload)
+		name, err := s.register(t.Context(), payload)
 		if users, uerr := s.Users.Users(); uerr != nil || len(users) > 0 != (err == nil) {
 			t.Errorf("%q: registered %q, %v; users %v, %v", message, name, err, users, uerr)
 		}
