@@ -2,6 +2,7 @@ package commands
 
 import (
 	"fmt"
+	"net"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -46,6 +47,11 @@ func loadAccount(c *cli.Context) (config.Account, error) {
 	if _, err := userdb.ParseName(a.User); err != nil {
 		return a, usageError{err.Error()}
 	}
+	for _, addr := range []string{a.SMTP, a.POP3} {
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			return a, usageErrorf("%q is not HOST:PORT", addr)
+		}
+	}
 	return a, nil
 }
 
@@ -80,5 +86,6 @@ func withMaildrop(c *cli.Context, f func(*mailclient.POP3) error) error {
 	if err := f(p); err != nil {
 		return interrupted(c.Context, err)
 	}
-	return p.Quit()
+	p.Quit()
+	return nil
 }

@@ -17,11 +17,15 @@ import (
 	"xm/internal/keyring"
 )
 
+// version is that of the next release.
+const version = "0.1.0"
+
 // New returns the whole application. Nothing in it is shared with another.
 func New() *cli.App {
 	return &cli.App{
-		Name:  "xm",
-		Usage: "a small mail system with end-to-end encryption",
+		Name:    "xm",
+		Version: version,
+		Usage:   "a small mail system with end-to-end encryption",
 		Description: "The keys and payloads are hybrid.py's: key.priv, key.pub and NAME.pub in the keys\n" +
 			"directory; enc, dec and reg in the current one.\n\n" +
 			"Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not authentic (changed, forged,\n" +
@@ -97,10 +101,19 @@ func loadConfig(c *cli.Context) (config.Config, error) {
 	return cfg, nil
 }
 
-// openKeys opens the keys directory, which is made where it is missing.
-func openKeys(c *cli.Context) (*keyring.Ring, error) {
-	return keyring.Open(c.String("keys"))
+// keysDir is where the keys are.
+func keysDir(c *cli.Context) string {
+	if dir := c.String("keys"); dir != "" {
+		return dir
+	}
+	return "." // an empty XM_KEYS
 }
+
+// openKeys opens the keys directory.
+func openKeys(c *cli.Context) (*keyring.Ring, error) { return keyring.Open(keysDir(c)) }
+
+// createKeys opens the keys directory, which is made where it is missing.
+func createKeys(c *cli.Context) (*keyring.Ring, error) { return keyring.Create(keysDir(c)) }
 
 // say tells the person something on standard error.
 func say(c *cli.Context, format string, args ...any) {

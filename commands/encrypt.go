@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -63,6 +64,9 @@ func sealFor(c *cli.Context, name string) ([]byte, error) {
 // from standard input.
 func messageFrom(c *cli.Context) ([]byte, error) {
 	words := c.Args().Tail()
+	if slices.Equal(words, []string{stdio}) {
+		words = nil
+	}
 	switch {
 	case len(words) > 0 && c.IsSet("i"):
 		return nil, usageErrorf("a message stands on the command line already: -i is too much")

@@ -8,8 +8,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
 
 	"xm/internal/safefile"
 )
@@ -29,6 +31,9 @@ func outputFlag(usage, value string) cli.Flag {
 func readInput(c *cli.Context, path string) ([]byte, error) {
 	if path != stdio {
 		return os.ReadFile(path)
+	}
+	if in, ok := c.App.Reader.(*os.File); ok && term.IsTerminal(int(in.Fd())) {
+		say(c, "type, and end with Ctrl-D on a line of its own")
 	}
 	data, err := io.ReadAll(interruptible{c.Context, c.App.Reader})
 	if err != nil {
@@ -66,18 +71,51 @@ func (i interruptible) Read(p []byte) (int, error) {
 // writeOutput puts data into a file, which appears complete or not at all, or on
 // standard output. Devices and pipes are written to, never replaced.
 func writeOutput(c *cli.Context, path string, data []byte, perm fs.FileMode) error {
+	return output(c, path, data, perm, (*safefile.File).Commit)
+}
+
+// writeNewOutput is writeOutput for what must not replace a file, which may be a
+// key.
+func writeNewOutput(c *cli.Context, path string, data []byte, perm fs.FileMode) error {
+	return output(c, path, data, perm, (*safefile.File).CommitNew)
+}
+
+func output(c *cli.Context, path string, data []byte, perm fs.FileMode, commit func(*safefile.File) error) error {
+	var err error
 	if path == stdio {
-		_, err := c.App.Writer.Write(data)
-		return err
+		_, err = c.App.Writer.Write(data)
+	} else {
+		err = writeFile(path, data, perm, commit)
 	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
+func writeFile(path string, data []byte, perm fs.FileMode, commit func(*safefile.File) error) error {
 	path, err := followLinks(path)
 	if err != nil {
 		return err
 	}
-	if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() {
-		return writeThrough(path, data)
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return replaceFile(path, data, perm, commit)
 	}
-	return replaceFile(path, data, perm)
+	// A file that may not be written to may not be replaced either.
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if st.Mode().IsRegular() {
+		return replaceFile(path, data, perm, commit)
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Close())
 }
 
 const maxLinks = 40 // as many as Linux follows
@@ -89,24 +127,46 @@ func followLinks(path string) (string, error) {
 		if err != nil { // no link, or nothing at all
 			return path, nil
 		}
+		if err := trustLink(path); err != nil {
+			return "", err
+		}
 		if !filepath.IsAbs(target) {
-			target = filepath.Join(filepath.Dir(path), target)
+			// The directory may be reached by links itself, which "..", in the
+			// target, must not undo.
+			dir, err := filepath.EvalSymlinks(filepath.Dir(path))
+			if err != nil {
+				return "", err
+			}
+			target = filepath.Join(dir, target)
 		}
 		path = target
 	}
-	return "", fmt.Errorf("%s: too many symbolic links", path)
+	return "", errors.New("too many symbolic links")
 }
 
-func writeThrough(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+// trustLink refuses what the kernel does where fs.protected_symlinks is set: a
+// link in a directory like /tmp that somebody else has put there.
+func trustLink(path string) error {
+	dir, err := os.Stat(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(data)
-	return errors.Join(err, f.Close())
+	if dir.Mode()&os.ModeSticky == 0 || dir.Mode().Perm()&0o002 == 0 {
+		return nil
+	}
+	link, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	linkSys, ok1 := link.Sys().(*syscall.Stat_t)
+	dirSys, ok2 := dir.Sys().(*syscall.Stat_t)
+	if ok1 && ok2 && (int(linkSys.Uid) == os.Geteuid() || linkSys.Uid == dirSys.Uid) {
+		return nil
+	}
+	return errors.New("it is somebody else's symbolic link")
 }
 
-func replaceFile(path string, data []byte, perm fs.FileMode) error {
+func replaceFile(path string, data []byte, perm fs.FileMode, commit func(*safefile.File) error) error {
 	root, err := os.OpenRoot(filepath.Dir(path))
 	if err != nil {
 		return err
@@ -120,19 +180,5 @@ func replaceFile(path string, data []byte, perm fs.FileMode) error {
 	if _, err := f.Write(data); err != nil {
 		return err
 	}
-	return f.Commit()
-}
-
-// mustNotExist refuses a regular file that is there already.
-func mustNotExist(path string) error {
-	st, err := os.Stat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return err
-	case st.Mode().IsRegular():
-		return fmt.Errorf("%s exists, and is not overwritten", path)
-	}
-	return nil
+	return commit(f)
 }

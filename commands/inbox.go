@@ -26,13 +26,14 @@ type listedMessage struct {
 	Number    int    `json:"number"`
 	Date      string `json:"date,omitempty"` // RFC 3339
 	From      string `json:"from"`
+	Address   string `json:"address"` // the one in From
 	Subject   string `json:"subject"`
 	Octets    int64  `json:"octets"`
 	Encrypted bool   `json:"encrypted"`
 }
 
 // topLines is how much of a body is needed to tell whether it is encrypted.
-const topLines = 20
+const topLines = 50
 
 func runInbox(c *cli.Context) error {
 	if err := wantArgs(c, 0, 0); err != nil {
@@ -64,7 +65,7 @@ func runInbox(c *cli.Context) error {
 }
 
 func describe(l mailclient.Listing, m mailclient.Message) listedMessage {
-	d := listedMessage{Number: l.Number, Octets: l.Octets, From: m.From, Subject: m.Subject, Encrypted: m.Encrypted}
+	d := listedMessage{Number: l.Number, Octets: l.Octets, From: m.From, Address: m.Sender, Subject: m.Subject, Encrypted: m.Encrypted}
 	if !m.Date.IsZero() {
 		d.Date = m.Date.Format(time.RFC3339)
 	}
@@ -81,7 +82,11 @@ func printInbox(c *cli.Context, messages []listedMessage) error {
 		if m.Encrypted {
 			kind = "encrypted"
 		}
-		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%d\t%s\n", m.Number, dash(m.Date), cell(m.From), cell(m.Subject), m.Octets, kind)
+		from := m.Address // a name beside it could be anything, another address for one
+		if from == "" {
+			from = m.From
+		}
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%d\t%s\n", m.Number, dash(m.Date), cell(from), cell(m.Subject), m.Octets, kind)
 	}
 	return w.Flush()
 }

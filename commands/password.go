@@ -49,13 +49,27 @@ func passwordFromFile(c *cli.Context, file string) (string, error) {
 		defer f.Close()
 		in = f
 	}
-	text, err := bufio.NewReader(io.LimitReader(interruptible{c.Context, in}, maxPassword)).ReadString('\n')
+	text, err := bufio.NewReader(io.LimitReader(interruptible{c.Context, in}, maxPassword+1)).ReadString('\n')
 	if err != nil && err != io.EOF {
 		return "", interrupted(c.Context, err)
 	}
-	password := strings.TrimRight(text, "\r\n")
-	if password == "" {
-		return "", fmt.Errorf("%s: the first line holds no password", file)
+	password, err := checkPassword(text)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", file, err)
+	}
+	return password, nil
+}
+
+// checkPassword takes a password from the line that it stands on.
+func checkPassword(line string) (string, error) {
+	password := strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
+	switch {
+	case password == "":
+		return "", errors.New("there is no password in the first line")
+	case len(line) > maxPassword:
+		return "", fmt.Errorf("the password is over %d octets", maxPassword)
+	case strings.ContainsAny(password, "\r\x00"):
+		return "", errors.New("the password holds a CR or NUL")
 	}
 	return password, nil
 }
@@ -76,12 +90,12 @@ func ask(c *cli.Context, prompt string) (password string, err error) {
 	}()
 	fmt.Fprint(c.App.ErrWriter, prompt)
 	// A terminal gives a line with one read, and keeps what was typed after it.
-	line := make([]byte, maxPassword)
+	line := make([]byte, maxPassword+1)
 	n, err := interruptible{c.Context, in}.Read(line)
-	if err != nil {
+	if err != nil && err != io.EOF {
 		return "", interrupted(c.Context, err)
 	}
-	return strings.TrimRight(string(line[:n]), "\r\n"), nil
+	return checkPassword(string(line[:n]))
 }
 
 // silence turns a terminal's echo off, before anything is asked: x/term does it

@@ -5,7 +5,6 @@ import (
 	"crypto/rsa"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -26,7 +25,9 @@ func read() *cli.Command {
 		Description: "N is the number that xm inbox prints. Verifies with the sender's NAME.pub, which is\n" +
 			"looked for under the address in From and under what stands before its \"@\", and decrypts\n" +
 			"with key.priv. Whose key signed the message is printed on standard error: trust that, not\n" +
-			"the header. A message that is not encrypted is printed as it came.",
+			"the header. A message that is not encrypted is printed as it came, unless --sender is\n" +
+			"given. On a terminal, each line of a message begins with \"| \": nothing in it can pass\n" +
+			"as xm's own words.",
 		Flags:  accountFlags(&cli.StringFlag{Name: "sender", Usage: "verify with `NAME`.pub, whatever the message says"}),
 		Action: runRead,
 	}
@@ -53,6 +54,9 @@ func runRead(c *cli.Context) error {
 		return err
 	}
 	message, err := mailclient.Read(raw)
+	if !message.Encrypted && c.IsSet("sender") {
+		return fmt.Errorf("message %d: %w: it is neither encrypted nor signed", number, hybrid.ErrNotAuthentic)
+	}
 	if !message.Encrypted {
 		say(c, "message %d is not encrypted, and nobody vouches for it", number)
 		return show(c, bytes.ReplaceAll(raw, []byte("\r\n"), []byte("\n")))
@@ -93,10 +97,13 @@ func senderKey(ring *keyring.Ring, asked string, m mailclient.Message) (string, 
 		return asked, key, err
 	}
 	if m.Sender == "" {
-		return "", nil, usageErrorf("the message names no sender: say --sender NAME")
+		return "", nil, fmt.Errorf("%w: the message names no sender: say --sender NAME", keyring.ErrNotFound)
 	}
 	local, _, _ := strings.Cut(m.Sender, "@")
 	for _, name := range []string{m.Sender, local} {
+		if name == keyring.Own || name == keyring.Server {
+			continue // nobody's name
+		}
 		key, err := ring.Public(name)
 		// A sender that no key can be named after is somebody's idea of a joke.
 		if err == nil || !errors.Is(err, keyring.ErrNotFound) && !errors.Is(err, keyring.ErrName) {
@@ -106,18 +113,23 @@ func senderKey(ring *keyring.Ring, asked string, m mailclient.Message) (string, 
 	return "", nil, fmt.Errorf("%w: the keys directory has no NAME.pub for %q or %q", keyring.ErrNotFound, m.Sender, local)
 }
 
-// show prints text. On a terminal, what could command it is made harmless.
+// show prints text. On a terminal, what could command it is made harmless, and
+// each line is marked as the message's.
 func show(c *cli.Context, text []byte) error {
 	out, ok := c.App.Writer.(*os.File)
 	if !ok || !term.IsTerminal(int(out.Fd())) {
 		_, err := c.App.Writer.Write(text)
 		return err
 	}
-	w := mailclient.NewTerminalWriter(out)
-	_, err := w.Write(text)
-	if len(text) > 0 && text[len(text)-1] != '\n' {
-		_, lerr := io.WriteString(w, "\n")
-		err = errors.Join(err, lerr)
+	var marked bytes.Buffer
+	for line := range bytes.Lines(text) {
+		marked.WriteString("| ")
+		marked.Write(line)
 	}
+	if !bytes.HasSuffix(marked.Bytes(), []byte("\n")) {
+		marked.WriteByte('\n')
+	}
+	w := mailclient.NewTerminalWriter(out)
+	_, err := marked.WriteTo(w)
 	return errors.Join(err, w.Close())
 }

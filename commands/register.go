@@ -20,7 +20,8 @@ func register() *cli.Command {
 			"hash is the SHA-256, in hex, of the password followed by the salt. Your key pair is\n" +
 			"made where there is none. Without an argument, standard input is read. To register,\n" +
 			"send the payload to the server, which answers in one line:\n\n" +
-			"   xm register -o - \"alice,$salt,$hash\" | nc -N mail.example.org 60085",
+			"   printf 'alice,%s,%s' \"$salt\" \"$hash\" | xm register -o - | nc -N mail.example.org 60085\n\n" +
+			"What stands on the command line can be seen by other users of this machine.",
 		Flags: []cli.Flag{
 			inputFlag("read name,salt,hash from `FILE`"),
 			outputFlag("write the payload to `FILE`", "reg"),
@@ -34,11 +35,14 @@ func runRegister(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	r, err := userdb.ParseRecord(line)
-	if err != nil || len(r.Keys) > 0 {
-		return usageErrorf("%q is not name,salt,hash: %v", line, err)
+	if strings.Count(line, ",") != 2 {
+		return usageErrorf("a registration is name,salt,hash: it has two commas")
 	}
-	ring, err := openKeys(c)
+	r, err := userdb.ParseRecord(line)
+	if err != nil {
+		return usageErrorf("the registration is not name,salt,hash: %v", err)
+	}
+	ring, err := createKeys(c)
 	if err != nil {
 		return err
 	}
@@ -52,10 +56,10 @@ func runRegister(c *cli.Context) error {
 		return err
 	}
 	if made {
-		say(c, "made your key pair, key.priv and key.pub, in %s", c.String("keys"))
+		say(c, "made your key pair, key.priv and key.pub, in %s", keysDir(c))
 	}
 	pem := base64.StdEncoding.EncodeToString(hybrid.MarshalPublicKey(&key.PublicKey))
-	payload, err := hybrid.SealUnsigned([]byte(line+","+pem+"\n"), server)
+	payload, err := hybrid.SealUnsigned([]byte(r.String()+","+pem+"\n"), server)
 	if err != nil {
 		return err
 	}

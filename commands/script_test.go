@@ -20,8 +20,8 @@ import (
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"xm": func() {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		context.AfterFunc(ctx, stop)
 		err := commands.Run(ctx, commands.New(), os.Args)
-		stop()
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "xm:", err)
 		}

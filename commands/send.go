@@ -1,6 +1,9 @@
 package commands
 
 import (
+	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -35,6 +38,9 @@ func runSend(c *cli.Context) error {
 	if err != nil {
 		return usageError{err.Error()}
 	}
+	if account.PasswordFile == stdio && c.NArg() == 1 && !c.IsSet("i") {
+		return usageErrorf("standard input can't be both the password and the message")
+	}
 	payload, err := sealFor(c, name.String())
 	if err != nil {
 		return err
@@ -49,6 +55,10 @@ func runSend(c *cli.Context) error {
 		return err
 	}
 	if err := mailclient.Submit(c.Context, account.SMTP, from, to, message, auth); err != nil {
+		var refused *mailclient.ReplyError
+		if errors.As(err, &refused) && strings.HasPrefix(refused.Reply, "550 5.1.1") {
+			return fmt.Errorf("%s: %w: %w", to, errNotFound, err)
+		}
 		return interrupted(c.Context, err)
 	}
 	say(c, "sent to %s, encrypted", to)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -115,6 +116,9 @@ func runServers(c *cli.Context, listen map[string]string, services ...string) er
 	if _, err := db.Users(); err != nil {
 		log.Warn("users.txt has a problem", "err", err)
 	}
+	if _, found, err := (users{db, cfg.Postmaster}).Find("postmaster", ""); err == nil && !found {
+		log.Warn("nobody gets mail for postmaster: add that user, or set postmaster in the config")
+	}
 
 	var running []server
 	defer func() {
@@ -159,6 +163,9 @@ func newServer(c *cli.Context, cfg config.Config, service, addr string, db *user
 	if addr == "" {
 		addr = configured
 	}
+	if _, _, err := net.SplitHostPort(addr); err != nil || strings.Contains(addr, "=") {
+		return s, usageErrorf("--listen %s: it is HOST:PORT", addr)
+	}
 	var err error
 	if s.listener, err = net.Listen("tcp", addr); err != nil {
 		return s, err
@@ -168,7 +175,7 @@ func newServer(c *cli.Context, cfg config.Config, service, addr string, db *user
 }
 
 func newRegd(c *cli.Context, db *userdb.DB, log *slog.Logger) (*regd.Server, error) {
-	ring, err := openKeys(c)
+	ring, err := createKeys(c)
 	if err != nil {
 		return nil, err
 	}
@@ -177,10 +184,11 @@ func newRegd(c *cli.Context, db *userdb.DB, log *slog.Logger) (*regd.Server, err
 	if err != nil {
 		return nil, err
 	}
-	if made {
-		log.Warn("made the server's key pair: users need key.pub, as server.pub", "keys", c.String("keys"))
+	dir, err := filepath.Abs(keysDir(c))
+	if err != nil {
+		return nil, err
 	}
-	log.Info("the server's key", "fingerprint", hybrid.Fingerprint(&key.PublicKey))
+	log.Info("the server's key pair; users need key.pub, as server.pub", "new", made, "keys", dir, "fingerprint", hybrid.Fingerprint(&key.PublicKey))
 	return &regd.Server{Key: key, Users: db, Log: log}, nil
 }
 

@@ -206,8 +206,27 @@ func TestFromKeygenToADecryptedMail(t *testing.T) {
 	if _, stderr, code := s.xm("bob", "", append([]string{"read", "1"}, s.account("bob")...)...); code != 4 {
 		t.Errorf("without the key: exit code %d, %q", code, stderr)
 	}
-	if _, stderr, code := s.xm("bob", "", append([]string{"read", "2"}, s.account("bob")...)...); code != 4 {
+	if _, stderr, code := s.xm("bob", "", append([]string{"read", "9"}, s.account("bob")...)...); code != 4 {
 		t.Errorf("a message that is not there: exit code %d, %q", code, stderr)
+	}
+	// Known to her, but not to the server.
+	s.copy("bob/key.pub", "alice/carol.pub")
+	if _, stderr, code := s.xm("alice", "x", append([]string{"send", "carol"}, s.account("alice")...)...); code != 4 || !strings.Contains(stderr, "550 5.1.1") {
+		t.Errorf("a recipient that the server does not know: exit code %d, %q", code, stderr)
+	}
+	// Nobody vouches for plain mail.
+	s.dialog("smtp", "S: 220 *\nC: HELO a\nS: 250 *\nC: MAIL FROM:<alice@localhost>\nS: 250 *\nC: RCPT TO:<bob>\nS: 250 *\nC: DATA\nS: 354 *\nC: From: alice@localhost\nC: Subject: \x1b[2J\u202e\nC:\nC: plain text\nC: .\nS: 250 *\nC: QUIT\nS: 221 *\nX\n")
+	if got := s.client("bob", "", "read", "2"); !strings.HasSuffix(got, "\n\nplain text\n") {
+		t.Errorf("plain mail reads %q", got)
+	}
+	stdout, stderr, code = s.xm("bob", "", append([]string{"read", "2", "--sender", "alice"}, s.account("bob")...)...)
+	if code != 3 || stdout != "" || !strings.Contains(stderr, "neither encrypted nor signed") {
+		t.Errorf("plain mail with --sender: exit code %d, %q, %q", code, stdout, stderr)
+	}
+	for _, args := range [][]string{{"inbox"}, {"inbox", "--json"}} {
+		if got := s.client("bob", "", args...); strings.ContainsAny(got, "\x1b\u202e") || !strings.Contains(got, "alice@localhost") {
+			t.Errorf("%v prints %q", args, got)
+		}
 	}
 	if _, stderr, code := s.xm("alice", "x", append([]string{"send", "bob@elsewhere.example"}, s.account("alice")...)...); code != 4 {
 		t.Errorf("a recipient without a key: exit code %d, %q", code, stderr)

@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode/utf16"
 
 	"github.com/urfave/cli/v2"
 
 	"xm/hybrid"
+	"xm/internal/mailclient"
 	"xm/internal/safefile"
 	"xm/userdb"
 )
@@ -39,14 +42,17 @@ func jsonFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "json", Usage: "print JSON"}
 }
 
-// openUsers opens users.txt of the configured data directory.
-func openUsers(c *cli.Context) (*userdb.DB, error) {
+// openUsers opens users.txt of the configured data directory, which is made where
+// it is missing if create says so.
+func openUsers(c *cli.Context, create bool) (*userdb.DB, error) {
 	cfg, err := loadConfig(c)
 	if err != nil {
 		return nil, err
 	}
-	if err := safefile.MkdirAll(cfg.DataDir, 0o700); err != nil {
-		return nil, err
+	if create {
+		if err := safefile.MkdirAll(cfg.DataDir, 0o700); err != nil {
+			return nil, err
+		}
 	}
 	return userdb.Open(cfg.DataDir, cfg.LocalDomains(), slog.New(slog.DiscardHandler))
 }
@@ -62,7 +68,7 @@ func runUserAdd(c *cli.Context) error {
 	if err != nil {
 		return usageError{err.Error()}
 	}
-	db, err := openUsers(c)
+	db, err := openUsers(c, true)
 	if err != nil {
 		return err
 	}
@@ -95,7 +101,7 @@ func runUserList(c *cli.Context) error {
 	if err := wantArgs(c, 0, 0); err != nil {
 		return err
 	}
-	db, err := openUsers(c)
+	db, err := openUsers(c, false)
 	if err != nil {
 		return err
 	}
@@ -130,8 +136,23 @@ func fingerprintOf(r userdb.Record) string {
 	return hybrid.Fingerprint(key)
 }
 
+// printJSON prints JSON that a terminal can show: what is not printable is
+// escaped.
 func printJSON(c *cli.Context, v any) error {
-	e := json.NewEncoder(c.App.Writer)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	for _, r := range string(text) {
+		if r == '\n' || mailclient.Printable(string(r)) == string(r) {
+			b.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.AppendRune(nil, r) {
+			fmt.Fprintf(&b, "\\u%04x", unit)
+		}
+	}
+	_, err = fmt.Fprintln(c.App.Writer, b.String())
+	return err
 }

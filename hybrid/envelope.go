@@ -45,8 +45,12 @@ func parse(payload []byte, f Format, sigSize, ekSize int) (envelope, error) {
 	if len(line) == 0 {
 		return envelope{}, refuse("there is no payload")
 	}
-	parts := bytes.Split(line, []byte{separator})
-	// The last separator ends the last field, so nothing may follow it.
+	// The last separator ends the last field, so nothing may follow it. More
+	// separators than expected are not worth memory.
+	parts := bytes.SplitN(line, []byte{separator}, f.fields()+2)
+	if len(parts) > f.fields()+1 {
+		return envelope{}, refuse("more than the %d fields of %v", f.fields(), f)
+	}
 	if rest := parts[len(parts)-1]; len(rest) > 0 && len(parts) > 1 {
 		return envelope{}, refuse("%d characters after the last \"$\": the payload is cut short or has something appended", len(rest))
 	}

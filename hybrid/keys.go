@@ -9,11 +9,15 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
 // DefaultBits is the size of a new key.
 const DefaultBits = 2048
+
+// exponent is the public exponent of all keys.
+const exponent = 65537
 
 // PEM block types of the keys (RFC 7468, sections 10 and 13; PKCS#1 is the
 // OpenSSL form that hybrid.py wrote).
@@ -59,9 +63,9 @@ func marshalSPKI(key *rsa.PublicKey) []byte {
 
 // ParsePrivateKey reads the first private key in PEM data, PKCS#1 or PKCS#8.
 func ParsePrivateKey(data []byte) (*rsa.PrivateKey, error) {
-	block := findBlock(data, pkcs1Block, pkcs8Block)
-	if block == nil {
-		return nil, errors.New("no PEM private key in it")
+	block, err := findBlock(data, pkcs1Block, pkcs8Block)
+	if err != nil {
+		return nil, err
 	}
 	if block.Headers["DEK-Info"] != "" {
 		return nil, errors.New("the private key has a passphrase, which is not supported here: remove it with `openssl rsa`")
@@ -70,7 +74,7 @@ func ParsePrivateKey(data []byte) (*rsa.PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkBits(key.N.BitLen()); err != nil {
+	if err := checkKey(&key.PublicKey); err != nil {
 		return nil, err
 	}
 	return key, nil
@@ -98,9 +102,9 @@ func parsePrivateDER(block *pem.Block) (*rsa.PrivateKey, error) {
 // ParsePublicKey reads the first public key in PEM data. Blocks of other types
 // may stand beside it: they are for other programs.
 func ParsePublicKey(data []byte) (*rsa.PublicKey, error) {
-	block := findBlock(data, spkiBlock)
-	if block == nil {
-		return nil, errors.New("no PEM public key in it")
+	block, err := findBlock(data, spkiBlock)
+	if err != nil {
+		return nil, err
 	}
 	any, err := x509.ParsePKIXPublicKey(block.Bytes)
 	if err != nil {
@@ -110,24 +114,35 @@ func ParsePublicKey(data []byte) (*rsa.PublicKey, error) {
 	if !ok {
 		return nil, fmt.Errorf("the public key is %T, not RSA", any)
 	}
-	if err := checkBits(key.N.BitLen()); err != nil {
+	if err := checkKey(key); err != nil {
 		return nil, err
 	}
 	return key, nil
 }
 
-func findBlock(data []byte, types ...string) *pem.Block {
+// checkKey wants what GenerateKey makes.
+func checkKey(key *rsa.PublicKey) error {
+	if key.E != exponent {
+		return fmt.Errorf("an RSA key with e = %d: it must be %d", key.E, exponent)
+	}
+	return checkBits(key.N.BitLen())
+}
+
+// findBlock returns the first PEM block of one of the types.
+func findBlock(data []byte, types ...string) (*pem.Block, error) {
+	var others []string
 	for {
 		var block *pem.Block
 		block, data = pem.Decode(data)
-		if block == nil {
-			return nil
+		switch {
+		case block == nil && others == nil:
+			return nil, fmt.Errorf("it holds no PEM block, where %q is wanted", types[0])
+		case block == nil:
+			return nil, fmt.Errorf("it holds %q, where %q is wanted", strings.Join(others, ", "), types[0])
+		case slices.Contains(types, block.Type):
+			return block, nil
 		}
-		for _, t := range types {
-			if block.Type == t {
-				return block
-			}
-		}
+		others = append(others, block.Type)
 	}
 }
 

@@ -68,8 +68,8 @@ func TestBadKeys(t *testing.T) {
 		pem  []byte
 		want string
 	}{
-		"nothing":       {nil, "no PEM"},
-		"text":          {[]byte("hello"), "no PEM"},
+		"nothing":       {nil, "no PEM block"},
+		"text":          {[]byte("hello"), "no PEM block"},
 		"damaged pkcs1": {block("RSA PRIVATE KEY", []byte("x")), "damaged private key"},
 		"damaged pkcs8": {block("PRIVATE KEY", []byte("x")), "damaged private key"},
 		"elliptic":      {block("PRIVATE KEY", ecPriv), "not RSA"},
@@ -82,10 +82,12 @@ func TestBadKeys(t *testing.T) {
 		pem  []byte
 		want string
 	}{
-		"nothing":   {nil, "no PEM"},
+		"nothing":   {nil, "no PEM block"},
 		"damaged":   {block("PUBLIC KEY", []byte("x")), "damaged public key"},
 		"elliptic":  {block("PUBLIC KEY", ecPub), "not RSA"},
 		"1024 bits": {readFile(t, "rsa1024.pub"), "1024 bits"},
+		"e = 3":     {readFile(t, "rsa-e3.pub"), "e = 3"},
+		"private":   {readFile(t, "seed", "key.priv"), `it holds "RSA PRIVATE KEY", where "PUBLIC KEY" is wanted`},
 	} {
 		if _, err := ParsePublicKey(c.pem); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("public key, %s: %v, want %q", name, err, c.want)

@@ -61,8 +61,8 @@ for name in alice bob; do
   echo "$name-secret" >"$name/password"
   salt=$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')
   hash=$(printf '%s' "$name-secret$salt" | sha256sum | cut -d' ' -f1)
-  printf '  $ xm --keys %s register -o %s/reg "%s,$salt,$hash"\n' "$name" "$name" "$name"
-  xm --keys "$name" register -o "$name/reg" "$name,$salt,$hash"
+  printf '  $ printf "%s,%%s,%%s" "$salt" "$hash" | xm --keys %s register -o %s/reg\n' "$name" "$name" "$name"
+  printf '%s,%s,%s' "$name" "$salt" "$hash" | xm --keys "$name" register -o "$name/reg"
   printf '  $ nc -N localhost 60085 < %s/reg\n' "$name"
   exec 3<>"/dev/tcp/127.0.0.1/$regd"
   cat "$name/reg" >&3

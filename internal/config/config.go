@@ -148,6 +148,10 @@ func explain(path string, err error) error {
 	if errors.As(err, &syntax) {
 		return fmt.Errorf("%s, line %d: %s", path, syntax.Position.Line, syntax.Message)
 	}
+	var file *fs.PathError
+	if errors.As(err, &file) { // it names the file
+		return err
+	}
 	return fmt.Errorf("%s: %w", path, err)
 }
 

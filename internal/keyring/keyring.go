@@ -28,7 +28,9 @@ const (
 	privateFile = "key.priv"
 	publicFile  = "key.pub"
 	pubSuffix   = ".pub"
-	// Server is the name of the registration server's key.
+	// Own is the name of one's own key, and Server that of the registration
+	// server's.
+	Own    = "key"
 	Server = "server"
 )
 
@@ -49,12 +51,20 @@ type Ring struct {
 	root *os.Root
 }
 
-// Open opens a directory of keys, and makes it where it is missing.
-func Open(dir string) (*Ring, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+// Create opens a directory of keys, and makes it where it is missing.
+func Create(dir string) (*Ring, error) {
+	if err := safefile.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
+	return Open(dir)
+}
+
+// Open opens a directory of keys.
+func Open(dir string) (*Ring, error) {
 	root, err := os.OpenRoot(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: there is no directory %s", ErrNotFound, dir)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -124,10 +134,20 @@ func (r *Ring) Ensure() (key *rsa.PrivateKey, made bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	if _, err := r.root.Lstat(publicFile); errors.Is(err, fs.ErrNotExist) {
-		return key, false, r.writePublic(key)
+	_, err = r.RestorePublic()
+	return key, false, err
+}
+
+// RestorePublic makes a lost key.pub again. It reports whether it had to.
+func (r *Ring) RestorePublic() (made bool, err error) {
+	if _, err := r.root.Lstat(publicFile); !errors.Is(err, fs.ErrNotExist) {
+		return false, err
 	}
-	return key, false, nil
+	key, err := r.Private()
+	if err != nil {
+		return false, err
+	}
+	return true, r.writePublic(key)
 }
 
 func (r *Ring) writePublic(key *rsa.PrivateKey) error {
@@ -146,14 +166,17 @@ func (r *Ring) read(file, hint string) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %s (%s)", ErrNotFound, r.path(file), hint)
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", r.path(file), err)
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
 	if err == nil && len(data) > maxKeyFile {
-		err = fmt.Errorf("%s is too large for a key", r.path(file))
+		err = errors.New("too large for a key")
 	}
-	return data, err
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", r.path(file), err)
+	}
+	return data, nil
 }
 
 // checkName keeps names in the directory and on one line of a terminal.

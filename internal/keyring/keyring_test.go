@@ -15,7 +15,10 @@ import (
 func open(t *testing.T) (*Ring, string) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "keys")
-	r, err := Open(dir)
+	if _, err := Open(dir); !errors.Is(err, ErrNotFound) {
+		t.Fatalf("a directory that is not there: %v", err)
+	}
+	r, err := Create(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -62,12 +62,12 @@ func (c *conn) local() bool {
 }
 
 var errClearPassword = errors.New("the password would cross the network in clear, as there is no TLS: " +
-	"use a tunnel to the server, such as ssh -L 2110:localhost:2110 HOST, and connect to localhost")
+	"connect to localhost, through a tunnel such as ssh -L 2110:localhost:2110 -L 2525:localhost:2525 HOST")
 
 // send sends a command line.
 func (c *conn) send(text string) error {
-	if strings.ContainsAny(text, "\r\n") {
-		return fmt.Errorf("%q can't be part of a command", text)
+	if strings.ContainsAny(text, "\r\n\x00") { // it may be a password: the error does not quote it
+		return errors.New("a line end or NUL can't be part of a command")
 	}
 	if err := c.SetDeadline(time.Now().Add(replyTimeout)); err != nil {
 		return err

@@ -137,7 +137,14 @@ func decodeWords(s string) string {
 // message.
 func splitHeader(raw []byte) (textproto.MIMEHeader, []byte) {
 	header := textproto.MIMEHeader{}
-	last := ""
+	last, folded := "", []string(nil)
+	unfold := func() {
+		if values := header[last]; len(folded) > 0 {
+			values[len(values)-1] = strings.Join(append(values[len(values)-1:], folded...), " ")
+			folded = nil
+		}
+	}
+	defer unfold()
 	for len(raw) > 0 {
 		l, rest, _ := bytes.Cut(raw, []byte("\n"))
 		text := strings.TrimRight(string(l), "\r")
@@ -147,11 +154,11 @@ func splitHeader(raw []byte) (textproto.MIMEHeader, []byte) {
 		name, value, found := strings.Cut(text, ":")
 		switch {
 		case last != "" && (text[0] == ' ' || text[0] == '\t'): // RFC 5322, section 2.2.3
-			values := header[last]
-			values[len(values)-1] += " " + strings.TrimSpace(text)
+			folded = append(folded, strings.TrimSpace(text))
 		case !found || name == "" || strings.ContainsAny(name, " \t"):
 			return header, raw
 		default:
+			unfold()
 			last = textproto.CanonicalMIMEHeaderKey(name)
 			header[last] = append(header[last], strings.TrimSpace(value))
 		}
@@ -180,7 +187,8 @@ func findPayload(header textproto.MIMEHeader, body []byte, depth int) ([]byte, b
 	if strings.HasPrefix(kind, "multipart/") && params["boundary"] != "" && depth > 0 {
 		return findInParts(multipart.NewReader(bytes.NewReader(body), params["boundary"]), depth-1)
 	}
-	if l, err := bufio.NewReader(decoder(header, bytes.NewReader(body))).ReadBytes('\n'); err == nil || err == io.EOF {
+	text := bytes.TrimLeft(body, "\r\n")
+	if l, err := bufio.NewReader(decoder(header, bytes.NewReader(text))).ReadBytes('\n'); err == nil || err == io.EOF {
 		if barePayload.Match(l) {
 			return bytes.TrimRight(l, "\r\n"), true, nil
 		}

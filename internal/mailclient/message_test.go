@@ -51,17 +51,18 @@ func TestReadForms(t *testing.T) {
 		raw  string
 		want Message
 	}{
-		"the original's":   {"Return-Path: <alice@localhost>\r\nReceived: x\r\n\r\n" + bare + "\r\n", Message{From: "alice@localhost", Sender: "alice@localhost", Encrypted: true, Payload: payload}},
-		"no header at all": {bare + "\n", Message{Encrypted: true, Payload: payload}},
-		"no last newline":  {"From: a@b\n\n" + bare, Message{From: "a@b", Sender: "a@b", Encrypted: true, Payload: payload}},
-		"plain":            {"From: A B <a@b>\r\nSubject: =?utf-8?q?=C3=A4?=\r\n\r\nhello\r\n", Message{From: "A B <a@b>", Sender: "a@b", Subject: "ä"}},
-		"one part":         {"From: a@b\r\nContent-Disposition: attachment; filename=enc\r\n\r\n" + bare, Message{From: "a@b", Sender: "a@b", Encrypted: true, Payload: payload}},
-		"folded":           {"Subject: one\r\n two\r\n\tthree\r\n\r\n", Message{Subject: "one two three"}},
-		"a broken field":   {"Subject: x\r\nno field\r\nFrom: a@b\r\n\r\nbody", Message{Subject: "x"}},
-		"odd From":         {"From: \"Bob <x@y>\r\n\r\n", Message{From: "\"Bob <x@y>", Sender: "x@y"}},
-		"no address":       {"From: the postman\r\n\r\n", Message{From: "the postman"}},
-		"broken base64":    {"Content-Type: application/octet-stream; name=enc\r\nContent-Transfer-Encoding: base64\r\n\r\n!!!!", Message{Encrypted: true}},
-		"empty":            {"", Message{}},
+		"the original's":    {"Return-Path: <alice@localhost>\r\nReceived: x\r\n\r\n" + bare + "\r\n", Message{From: "alice@localhost", Sender: "alice@localhost", Encrypted: true, Payload: payload}},
+		"no header at all":  {bare + "\n", Message{Encrypted: true, Payload: payload}},
+		"no last newline":   {"From: a@b\n\n" + bare, Message{From: "a@b", Sender: "a@b", Encrypted: true, Payload: payload}},
+		"after empty lines": {"From: a@b\n\n\n\n" + bare, Message{From: "a@b", Sender: "a@b", Encrypted: true, Payload: payload}},
+		"plain":             {"From: A B <a@b>\r\nSubject: =?utf-8?q?=C3=A4?=\r\n\r\nhello\r\n", Message{From: "A B <a@b>", Sender: "a@b", Subject: "ä"}},
+		"one part":          {"From: a@b\r\nContent-Disposition: attachment; filename=enc\r\n\r\n" + bare, Message{From: "a@b", Sender: "a@b", Encrypted: true, Payload: payload}},
+		"folded":            {"Subject: one\r\n two\r\n\tthree\r\n\r\n", Message{Subject: "one two three"}},
+		"a broken field":    {"Subject: x\r\nno field\r\nFrom: a@b\r\n\r\nbody", Message{Subject: "x"}},
+		"odd From":          {"From: \"Bob <x@y>\r\n\r\n", Message{From: "\"Bob <x@y>", Sender: "x@y"}},
+		"no address":        {"From: the postman\r\n\r\n", Message{From: "the postman"}},
+		"broken base64":     {"Content-Type: application/octet-stream; name=enc\r\nContent-Transfer-Encoding: base64\r\n\r\n!!!!", Message{Encrypted: true}},
+		"empty":             {"", Message{}},
 	} {
 		got, err := Read([]byte(c.raw))
 		if (err != nil) != (name == "broken base64") {
@@ -79,6 +80,17 @@ func TestReadBeginning(t *testing.T) {
 	m, err := Read(bytes.Join(lines[:len(lines)-15], nil))
 	if !m.Encrypted || m.Sender != "alice@localhost" || err == nil {
 		t.Errorf("read as %+v, %v; want it encrypted, and an error as the rest is missing", m, err)
+	}
+}
+
+// A header of a million folded lines takes no longer than it should.
+func BenchmarkReadFoldedHeader(b *testing.B) {
+	raw := []byte("Subject: x\r\n" + strings.Repeat(" a\r\n", 1_000_000) + "\r\n")
+	b.SetBytes(int64(len(raw)))
+	for b.Loop() {
+		if m, _ := Read(raw); len(m.Subject) != 2_000_001 {
+			b.Fatalf("%d octets", len(m.Subject))
+		}
 	}
 }
 

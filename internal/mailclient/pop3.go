@@ -54,11 +54,16 @@ func (p *POP3) login(auth Credentials) error {
 // Close breaks the session off: nothing is deleted.
 func (p *POP3) Close() error { return p.c.Close() }
 
-// Quit ends the session; what was deleted is gone when it returns nil.
-func (p *POP3) Quit() error {
-	_, err := p.do("QUIT")
+// quitTime is how long a server may take to say goodbye.
+const quitTime = 5 * time.Second
+
+// Quit ends the session. The server's answer matters to nobody, as nothing was
+// deleted.
+func (p *POP3) Quit() {
+	if p.c.send("QUIT") == nil && p.c.SetDeadline(time.Now().Add(quitTime)) == nil {
+		_, _ = p.status("QUIT")
+	}
 	p.c.Close()
-	return err
 }
 
 // Listing is one message in a maildrop.
@@ -73,13 +78,13 @@ func (p *POP3) List() ([]Listing, error) {
 	if err != nil {
 		return nil, err
 	}
-	var all []Listing
+	all, last := []Listing{}, 0
 	for l := range strings.Lines(string(text)) {
 		var m Listing
-		if _, err := fmt.Sscan(l, &m.Number, &m.Octets); err != nil || m.Number < 1 {
+		if _, err := fmt.Sscan(l, &m.Number, &m.Octets); err != nil || m.Number <= last || m.Octets < 0 {
 			return nil, fmt.Errorf("the server listed %q, which is not POP3", Printable(strings.TrimSpace(l)))
 		}
-		all = append(all, m)
+		all, last = append(all, m), m.Number
 	}
 	return all, nil
 }

@@ -142,6 +142,11 @@ func TestAddressesCannotInject(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "can't be part of a command") {
 		t.Errorf("got %v", err)
 	}
+	addr, _ = script(t, "S: +OK\nC: USER alice\nS: +OK")
+	_, err = OpenPOP3(context.Background(), addr, Credentials{"alice", "sec\rret"})
+	if err == nil || !strings.Contains(err.Error(), "can't be part of a command") || strings.Contains(err.Error(), "ret") {
+		t.Errorf("got %v", err)
+	}
 }
 
 func TestPOP3(t *testing.T) {
@@ -181,9 +186,7 @@ func TestPOP3(t *testing.T) {
 	if _, err := p.Retrieve(3); !errors.As(err, &refused) || refused.Reply != "-ERR gone" {
 		t.Errorf("RETR: %v", err)
 	}
-	if err := p.Quit(); err != nil {
-		t.Errorf("QUIT: %v", err)
-	}
+	p.Quit()
 	if problem := <-done; problem != "" {
 		t.Error(problem)
 	}
@@ -207,8 +210,10 @@ func TestPOP3Failures(t *testing.T) {
 	}
 	const login = "S: +OK\nC: USER alice\nS: +OK\nC: PASS secret\nS: +OK\nC: LIST\n"
 	for dialog, want := range map[string]string{
-		login + "S: +OK\nS: one\nS: .": "not POP3",
-		login + "S: +OK\nS: 1 10\nCUT": "unexpected EOF",
+		login + "S: +OK\nS: one\nS: .":           "not POP3",
+		login + "S: +OK\nS: 1 10\nCUT":           "unexpected EOF",
+		login + "S: +OK\nS: 1 -10\nS: .":         "not POP3",
+		login + "S: +OK\nS: 1 10\nS: 1 10\nS: .": "not POP3",
 	} {
 		addr, _ := script(t, dialog)
 		p, err := OpenPOP3(context.Background(), addr, Credentials{"alice", "secret"})

@@ -152,7 +152,7 @@ func TestRefusals(t *testing.T) {
 		"upper case":   {bytes.ToUpper(good), "-ERR this is no registration payload"},
 		"oversized":    {bytes.Repeat([]byte("a"), maxPayload+1), "-ERR the payload is over 65536 octets"},
 		"no record":    {seal(t, &s.Key.PublicKey, "hello"), syntax},
-		"no key":       {seal(t, &s.Key.PublicKey, "bob,salt,"+hash), "-ERR the public key can't be used: no PEM public key in it"},
+		"no key":       {seal(t, &s.Key.PublicKey, "bob,salt,"+hash), "-ERR the public key can't be used: it holds no PEM block, where \"PUBLIC KEY\" is wanted"},
 		"a path":       {seal(t, &s.Key.PublicKey, registration("../../etc/passwd")), syntax},
 		"two lines":    {seal(t, &s.Key.PublicKey, "eve,salt,"+hash+"\n"+registration("mallory")), syntax},
 		"far domain":   {seal(t, &s.Key.PublicKey, registration("bob@elsewhere.example")), "-ERR names are registered under this server's own domains only"},
