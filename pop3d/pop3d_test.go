@@ -236,30 +236,10 @@ func TestBrokenOffResponse(t *testing.T) {
 	}
 }
 
-type countingListener struct {
-	net.Listener
-	writes *atomic.Int64
-}
-
-func (l countingListener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	return countingConn{c, l.writes}, err
-}
-
-type countingConn struct {
-	net.Conn
-	writes *atomic.Int64
-}
-
-func (c countingConn) Write(p []byte) (int, error) {
-	c.writes.Add(1)
-	return c.Conn.Write(p)
-}
-
 func TestOneWriteForEachReply(t *testing.T) {
 	var writes atomic.Int64
 	s, _ := newServer()
-	addr := serve(t, s, func(l net.Listener) net.Listener { return countingListener{l, &writes} })
+	addr := serve(t, s, func(l net.Listener) net.Listener { return linetest.CountWrites(l, &writes) })
 	out := say(t, addr, "CAPA", "USER alice@localhost.com", "PASS 123456", "LIST", "UIDL", "RETR 1", "TOP 1 0", "QUIT")
 	if n := strings.Count(out, "+OK"); n != 9 || writes.Load() != 9 {
 		t.Errorf("%d writes for %d replies", writes.Load(), n)

@@ -174,31 +174,10 @@ func TestCutOffMessageIsNotDelivered(t *testing.T) {
 	}
 }
 
-// countingListener counts the writes of its connections.
-type countingListener struct {
-	net.Listener
-	writes *atomic.Int64
-}
-
-func (l countingListener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	return countingConn{c, l.writes}, err
-}
-
-type countingConn struct {
-	net.Conn
-	writes *atomic.Int64
-}
-
-func (c countingConn) Write(p []byte) (int, error) {
-	c.writes.Add(1)
-	return c.Conn.Write(p)
-}
-
 func TestOneWriteForEachReply(t *testing.T) {
 	var writes atomic.Int64
 	s, _ := newServer()
-	out := send(t, start(t, s, func(l net.Listener) net.Listener { return countingListener{l, &writes} }),
+	out := send(t, start(t, s, func(l net.Listener) net.Listener { return linetest.CountWrites(l, &writes) }),
 		"EHLO a", "<>", "<alice@localhost>", "A: b\r\n")
 	replies := 0
 	for l := range strings.Lines(out) {

@@ -20,6 +20,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -134,4 +135,27 @@ func Serve(t *testing.T, serve func(l net.Listener) (stop func() error)) string 
 		}
 	})
 	return l.Addr().String()
+}
+
+// CountWrites makes the connections of a listener add their writes to n.
+func CountWrites(l net.Listener, n *atomic.Int64) net.Listener { return countingListener{l, n} }
+
+type countingListener struct {
+	net.Listener
+	writes *atomic.Int64
+}
+
+func (l countingListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	return countingConn{c, l.writes}, err
+}
+
+type countingConn struct {
+	net.Conn
+	writes *atomic.Int64
+}
+
+func (c countingConn) Write(p []byte) (int, error) {
+	c.writes.Add(1)
+	return c.Conn.Write(p)
 }

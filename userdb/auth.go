@@ -1,0 +1,75 @@
+package userdb
+
+import (
+	"context"
+	"time"
+)
+
+// byLogin finds the user whom a login name means: a sub-address is no login.
+func (s *snapshot) byLogin(db *DB, login string) (Record, bool) {
+	local, domain, _ := cutLast(login, '@')
+	return s.find(local, db.domains(domain))
+}
+
+// Authenticate reports whether password is that of the user whom login names,
+// and which user that is. A wrong password and an unknown user cost the same.
+// The error is for what keeps the check from being made.
+func (db *DB) Authenticate(ctx context.Context, login, password string) (Name, bool, error) {
+	s, err := db.load()
+	if err != nil {
+		return Name{}, false, err
+	}
+	r, known := s.byLogin(db, login)
+	if known && db.sessions.has(r, password) {
+		return r.Name, true, nil
+	}
+	right, err := db.check(ctx, r, known, password)
+	if err != nil || !right {
+		return Name{}, false, err
+	}
+	db.sessions.add(db.strengthen(r, password), password)
+	return r.Name, true, nil
+}
+
+// check verifies a password against a user's record, or against the decoy where
+// there is none. A few checks run at once.
+func (db *DB) check(ctx context.Context, r Record, known bool, password string) (bool, error) {
+	select {
+	case db.derive <- struct{}{}:
+		defer func() { <-db.derive }()
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	if known && r.verify(password) {
+		return true, nil
+	}
+	if !known || r.Kind() != db.decoy.Kind() {
+		db.decoy.verify(password)
+	}
+	return false, nil
+}
+
+// strengthenTime is how long a login waits for other writers of users.txt.
+const strengthenTime = 100 * time.Millisecond
+
+// strengthen replaces a record of the original's by a SCRAM one, and returns
+// the record that now stands for the user. That it could not is no reason to
+// refuse a right password: the next login tries again.
+func (db *DB) strengthen(old Record, password string) Record {
+	if old.Kind() == db.decoy.Kind() {
+		return old
+	}
+	r, err := NewRecord(old.Name, password, DefaultIterations)
+	if err == nil {
+		r.Keys = old.Keys
+		ctx, cancel := context.WithTimeout(context.Background(), strengthenTime)
+		defer cancel()
+		err = db.replace(ctx, old, r)
+	}
+	if err != nil {
+		db.log.Warn("the SHA-256 record stays", "user", old.Name.String(), "err", err)
+		return old
+	}
+	db.log.Info("SHA-256 record replaced by SCRAM-SHA-256", "user", old.Name.String())
+	return r
+}
