@@ -1,6 +1,7 @@
 package hybrid
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/rsa"
 	"errors"
@@ -177,26 +178,49 @@ func TestWrongKeys(t *testing.T) {
 	}
 }
 
-// What parse accepts, marshal writes back octet for octet: there is one
-// spelling of each payload.
-func FuzzParse(f *testing.F) {
+// What readHeader accepts, marshal writes back octet for octet: there is one
+// spelling of each header.
+func FuzzReadHeader(f *testing.F) {
 	f.Add(readFile(f, "seed", "enc"), true)
 	f.Add(readFile(f, "python", "reg.17"), false)
 	f.Add([]byte("$$$$"), false)
+	me, sender := seedKeys(f)
 	f.Fuzz(func(t *testing.T, payload []byte, signed bool) {
 		format := Unsigned
 		if signed {
 			format = Signed
 		}
-		e, err := parse(payload, format, 256, 256)
+		h, length, err := readHeader(bufio.NewReader(bytes.NewReader(payload)), format, []*rsa.PublicKey{sender}, []*rsa.PrivateKey{me})
 		if err != nil {
 			if !errors.Is(err, ErrNotAuthentic) {
 				t.Errorf("%v does not match ErrNotAuthentic", err)
 			}
 			return
 		}
-		if got := e.marshal(format); !bytes.Equal(got, firstLine(payload)) {
-			t.Errorf("%q came back as %q", payload, got)
+		if got := h.marshal(format); !bytes.Equal(got, payload[:length]) {
+			t.Errorf("%q came back as %q", payload[:length], got)
+		}
+	})
+}
+
+// No change of a payload yields a message.
+func FuzzOpenChanged(f *testing.F) {
+	me, _ := seedKeys(f)
+	enc := readFile(f, "python", "enc.17")
+	f.Add(enc[:100], 50, 1)
+	f.Add([]byte("$"), 513, 0)
+	f.Add([]byte{}, 1000, 7)
+	f.Fuzz(func(t *testing.T, insert []byte, at, drop int) {
+		at = max(0, min(at, len(enc)))
+		drop = max(0, min(drop, len(enc)-at))
+		changed := append(append(bytes.Clone(enc[:at]), insert...), enc[at+drop:]...)
+		line, _, _ := bytes.Cut(changed, []byte("\n"))
+		message, err := Open(changed, me, &me.PublicKey)
+		if bytes.Equal(bytes.TrimSuffix(line, []byte("\r")), enc) {
+			return // something after the first line
+		}
+		if !errors.Is(err, ErrNotAuthentic) || len(message) > 0 {
+			t.Errorf("%q: %q, %v", changed, message, err)
 		}
 	})
 }

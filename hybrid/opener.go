@@ -1,0 +1,189 @@
+package hybrid
+
+import (
+	"bufio"
+	"crypto"
+	"crypto/rsa"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"io"
+)
+
+// Opener opens payloads. Each key is tried that can be meant: a person may have
+// former keys.
+type Opener struct {
+	Format Format
+	To     []*rsa.PrivateKey
+	From   []*rsa.PublicKey // of Signed payloads
+	// Spool is used where the input can't seek: nothing of the message is given
+	// out before all of it is verified.
+	Spool Spool
+}
+
+// Opened tells which keys a payload was opened with, as indices of Opener's.
+type Opened struct {
+	To, From int
+}
+
+// Open writes the message of the payload that src gives. Nothing is written
+// unless signature and tag are good; otherwise the error matches
+// ErrNotAuthentic. A src that is an io.ReadSeeker is read twice, from where it
+// stands, and no piece is written that is not as it was verified; of any other,
+// the ciphertext is spooled. Memory stays constant.
+func (o Opener) Open(dst io.Writer, src io.Reader) (Opened, error) {
+	seeker, start, err := position(src)
+	if err != nil {
+		return Opened{}, err
+	}
+	r := bufio.NewReaderSize(src, headerBuffer)
+	h, length, err := readHeader(r, o.Format, o.From, o.To)
+	if err != nil {
+		return Opened{}, err
+	}
+	opened, key, err := o.authenticate(h)
+	if err != nil {
+		return Opened{}, err
+	}
+	g, err := newPieceGCM(key, h.iv)
+	if err != nil {
+		return Opened{}, err
+	}
+	w := &opening{dst: dst, g: g, tag: h.tag, total: total{g: g}}
+	if seeker != nil {
+		return opened, w.twice(r, seeker, start+length)
+	}
+	return opened, w.spooled(r, o.Spool)
+}
+
+// headerBuffer is enough for a header; the rest is read past it.
+const headerBuffer = 4096
+
+// position tells where an input that can seek stands.
+func position(src io.Reader) (io.ReadSeeker, int64, error) {
+	s, ok := src.(io.ReadSeeker)
+	if !ok {
+		return nil, 0, nil
+	}
+	start, err := s.Seek(0, io.SeekCurrent)
+	return s, start, err
+}
+
+// authenticate finds the keys that the header was made with, and the message
+// key.
+func (o Opener) authenticate(h header) (Opened, []byte, error) {
+	var opened Opened
+	if o.Format == Signed {
+		digest := sha256.Sum256(h.signedPart())
+		opened.From = -1
+		for i, key := range o.From {
+			if key.Size() == len(h.sig) && rsa.VerifyPSS(key, crypto.SHA256, digest[:], h.sig, pssOptions(key)) == nil {
+				opened.From = i
+				break
+			}
+		}
+		if opened.From < 0 {
+			return Opened{}, nil, refuse("the signature is not this sender's, or the payload was changed")
+		}
+	}
+	for i, key := range o.To {
+		if key.Size() != len(h.ek) {
+			continue
+		}
+		if aesKey, err := rsa.DecryptOAEP(sha1.New(), nil, key, h.ek, nil); err == nil && len(aesKey) == aesKeySize {
+			opened.To = i
+			return opened, aesKey, nil
+		}
+	}
+	return Opened{}, nil, refuse("it is encrypted for another key, or was changed")
+}
+
+// opening is the work on one payload.
+type opening struct {
+	dst   io.Writer
+	g     *pieceGCM
+	tag   []byte
+	total total
+	sums  []field
+}
+
+// twice verifies, and then decrypts what is still the same.
+func (w *opening) twice(r *bufio.Reader, src io.ReadSeeker, ciphertextAt int64) error {
+	err := w.verify(r, func(p *piece) error {
+		w.sums = append(w.sums, p.sum)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := src.Seek(ciphertextAt, io.SeekStart); err != nil {
+		return err
+	}
+	r.Reset(src)
+	pieces := 0
+	err = pipeline(ciphertext{r}.fill, func(p *piece) { w.sum(p); w.g.crypt(p.data, p.number) }, func(p *piece) error {
+		if pieces++; pieces > len(w.sums) || p.sum != w.sums[p.number] {
+			return errChanged
+		}
+		_, err := w.dst.Write(p.data)
+		return err
+	})
+	if errors.Is(err, ErrNotAuthentic) {
+		return errChanged // it was, a moment ago
+	}
+	if err == nil && pieces != len(w.sums) {
+		return errChanged
+	}
+	return err
+}
+
+// spooled keeps the ciphertext aside while it is verified.
+func (w *opening) spooled(r *bufio.Reader, makeSpool Spool) error {
+	if makeSpool == nil {
+		return errors.New("the input can't seek, and there is no spool")
+	}
+	spool, err := makeSpool()
+	if err != nil {
+		return err
+	}
+	err = w.verify(r, func(p *piece) error {
+		_, err := spool.Write(p.data)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := spool.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	return pipeline(readPlain(spool), func(p *piece) { w.g.crypt(p.data, p.number) }, func(p *piece) error {
+		_, err := w.dst.Write(p.data)
+		return err
+	})
+}
+
+// verify reads the ciphertext to its end and checks its tag.
+func (w *opening) verify(r *bufio.Reader, keep func(*piece) error) error {
+	err := pipeline(ciphertext{r}.fill, w.sum, func(p *piece) error {
+		w.total.add(p.sum, len(p.data))
+		if w.total.octets > MaxMessage {
+			return refuse("%v", ErrTooLong)
+		}
+		return keep(p)
+	})
+	if err != nil {
+		return err
+	}
+	tag := w.total.tag()
+	if subtle.ConstantTimeCompare(tag[:], w.tag) != 1 {
+		return refuse("the ciphertext was changed")
+	}
+	return nil
+}
+
+// sum decodes a piece of ciphertext and sums it up.
+func (w *opening) sum(p *piece) {
+	p.err = decodeField(p.dataBuffer(len(p.text)/2), p.text, "ciphertext")
+	p.sum = w.g.sum(p.data)
+}
