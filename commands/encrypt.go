@@ -1,12 +1,17 @@
 package commands
 
 import (
+	"crypto/rsa"
+	"errors"
+	"io"
 	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"xm/hybrid"
+	"xm/internal/keyring"
+	"xm/internal/safefile"
 )
 
 func encrypt() *cli.Command {
@@ -15,65 +20,193 @@ func encrypt() *cli.Command {
 		Usage:     "encrypt a message for USER and sign it: writes enc",
 		ArgsUsage: "USER [MESSAGE...]",
 		Description: "Encrypts for the owner of USER.pub and signs with key.priv. Without MESSAGE,\n" +
-			"standard input is encrypted. A MESSAGE on the command line can be seen by other\n" +
-			"users of this machine; a pipe can not:\n\n" +
-			"   xm encrypt -o - bob < letter | ssh host 'cat > enc'",
+			"standard input is encrypted, whatever its length. A MESSAGE on the command line can be\n" +
+			"seen by other users of this machine; a pipe can not:\n\n" +
+			"   xm encrypt -o - bob < letter | ssh host 'cat > enc'\n\n" +
+			"A payload has one recipient. For several, name each with -r, and no USER: each gets a\n" +
+			"payload of their own, enc.USER.",
 		Flags: []cli.Flag{
 			inputFlag("encrypt `FILE`"),
 			outputFlag("write the payload to `FILE`", "enc"),
+			&cli.StringSliceFlag{Name: "r", Usage: "encrypt for `USER`, into FILE.USER; may be repeated"},
+			quietFlag(),
 		},
 		Action: runEncrypt,
 	}
 }
 
 func runEncrypt(c *cli.Context) error {
+	users, words := c.StringSlice("r"), c.Args().Slice()
+	if len(users) > 0 {
+		return encryptForSeveral(c, users, words)
+	}
 	if err := wantArgs(c, 1, -1); err != nil {
 		return err
 	}
-	payload, err := sealFor(c, c.Args().First())
+	keys, err := readKeys(c, words[:1])
 	if err != nil {
 		return err
 	}
-	return writeOutput(c, c.String("o"), payload, 0o644)
+	in, err := messageInput(c, words[1:])
+	if err != nil {
+		return err
+	}
+	return sealInto(c, keys, []string{c.String("o")}, in)
 }
 
-// sealFor makes the payload of the message that the command line gives, for the
-// owner of name.pub.
-func sealFor(c *cli.Context, name string) ([]byte, error) {
+func encryptForSeveral(c *cli.Context, users, words []string) error {
+	if c.String("o") == stdio {
+		return usageErrorf("-o -: several payloads can't go to one place")
+	}
+	var paths []string
+	for _, u := range users {
+		if slices.Contains(paths, c.String("o")+"."+u) {
+			return usageErrorf("-r %s: it is named twice", u)
+		}
+		paths = append(paths, c.String("o")+"."+u)
+	}
+	keys, err := readKeys(c, users)
+	if err != nil {
+		return err
+	}
+	in, err := messageInput(c, words)
+	if err != nil {
+		return err
+	}
+	return sealInto(c, keys, paths, in)
+}
+
+// sealingKeys are those that a message is sealed with.
+type sealingKeys struct {
+	from *rsa.PrivateKey
+	to   []*rsa.PublicKey
+}
+
+// readKeys reads one's own key and those of users.
+func readKeys(c *cli.Context, users []string) (keys sealingKeys, err error) {
 	ring, err := openKeys(c)
 	if err != nil {
-		return nil, err
+		return keys, err
 	}
 	defer ring.Close()
-	to, err := ring.Public(name)
-	if err != nil {
-		return nil, err
+	for _, u := range users {
+		key, err := ring.Public(u)
+		if err != nil {
+			return keys, err
+		}
+		keys.to = append(keys.to, key)
 	}
-	from, err := ring.Private()
-	if err != nil {
-		return nil, err
-	}
-	message, err := messageFrom(c)
-	if err != nil {
-		return nil, err
-	}
-	return hybrid.Seal(message, to, from)
+	keys.from, err = ownKey(c, ring)
+	return keys, err
 }
 
-// messageFrom takes the message from the arguments after the first, from -i, or
-// from standard input.
-func messageFrom(c *cli.Context) ([]byte, error) {
-	words := c.Args().Tail()
+func ownKey(_ *cli.Context, ring *keyring.Ring) (*rsa.PrivateKey, error) { return ring.Private() }
+
+// messageInput takes the message from words, from -i, or from standard input.
+func messageInput(c *cli.Context, words []string) (input, error) {
 	if slices.Equal(words, []string{stdio}) {
 		words = nil
 	}
 	switch {
 	case len(words) > 0 && c.IsSet("i"):
-		return nil, usageErrorf("a message stands on the command line already: -i is too much")
+		return input{}, usageErrorf("a message stands on the command line already: -i is too much")
 	case len(words) > 0:
-		return []byte(strings.Join(words, " ")), nil
+		return inputOfBytes([]byte(strings.Join(words, " "))), nil
 	case c.IsSet("i"):
-		return readInput(c, c.String("i"))
+		return openInput(c, c.String("i"))
 	}
-	return readInput(c, stdio)
+	return openInput(c, stdio)
+}
+
+// sealInto writes a payload of the message for each recipient, or none at all.
+func sealInto(c *cli.Context, keys sealingKeys, paths []string, in input) error {
+	var outs []output
+	defer func() {
+		for _, out := range outs {
+			out.abort()
+		}
+	}()
+	passes := int64(0)
+	for _, path := range paths {
+		out, err := openOutput(c, path, 0o644, (*safefile.File).Commit)
+		if err != nil {
+			return errors.Join(err, in.close())
+		}
+		outs = append(outs, out)
+		passes += 2
+		if _, ok := out.Writer.(io.WriteSeeker); ok {
+			passes--
+		}
+	}
+	in = withProgress(c, in, passes)
+	defer in.close()
+	if err := sealAll(keys, outs, in); err != nil {
+		return err
+	}
+	for _, out := range outs {
+		if err := out.commit(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func sealAll(keys sealingKeys, outs []output, in input) error {
+	spool, cleanUp := newSpool()
+	defer cleanUp()
+	var seals []func(io.Reader) error
+	for i, key := range keys.to {
+		s := hybrid.Sealer{Format: hybrid.Signed, To: key, From: keys.from, Spool: spool}
+		seals = append(seals, func(r io.Reader) error { return s.Seal(outs[i].Writer, r) })
+	}
+	if len(seals) == 1 {
+		return seals[0](in.Reader)
+	}
+	if seeker, ok := in.Reader.(io.ReadSeeker); ok {
+		return oneByOne(seals, seeker)
+	}
+	return allAtOnce(seals, in)
+}
+
+func oneByOne(seals []func(io.Reader) error, in io.ReadSeeker) error {
+	start, err := in.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return err
+	}
+	for _, seal := range seals {
+		if _, err := in.Seek(start, io.SeekStart); err != nil {
+			return err
+		}
+		if err := seal(in); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// allAtOnce reads an input that can't be read again for all.
+func allAtOnce(seals []func(io.Reader) error, in io.Reader) error {
+	results := make(chan error, len(seals))
+	var copies []io.Writer
+	var ends []*io.PipeWriter
+	for _, seal := range seals {
+		r, w := io.Pipe()
+		copies, ends = append(copies, w), append(ends, w)
+		go func() {
+			err := seal(r)
+			r.CloseWithError(err) // lets the copying end
+			results <- err
+		}()
+	}
+	_, err := io.CopyBuffer(io.MultiWriter(copies...), in, make([]byte, 64<<10))
+	for _, w := range ends {
+		w.CloseWithError(err) // nil is the end of the message
+	}
+	var first error
+	for range seals {
+		if serr := <-results; serr != nil && first == nil {
+			first = serr
+		}
+	}
+	return first
 }

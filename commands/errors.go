@@ -45,10 +45,13 @@ func ExitCode(err error) int {
 	return 1
 }
 
+// errInterrupted reports a signal.
+var errInterrupted = errors.New("interrupted")
+
 // interrupted reports a signal in place of whatever it broke off.
 func interrupted(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil {
-		return errors.New("interrupted")
+		return errInterrupted
 	}
 	return err
 }

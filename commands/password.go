@@ -49,7 +49,7 @@ func passwordFromFile(c *cli.Context, file string) (string, error) {
 		defer f.Close()
 		in = f
 	}
-	text, err := bufio.NewReader(io.LimitReader(interruptible{c.Context, in}, maxPassword+1)).ReadString('\n')
+	text, err := bufio.NewReader(io.LimitReader(newInterruptible(c.Context, in), maxPassword+1)).ReadString('\n')
 	if err != nil && err != io.EOF {
 		return "", interrupted(c.Context, err)
 	}
@@ -91,7 +91,7 @@ func ask(c *cli.Context, prompt string) (password string, err error) {
 	fmt.Fprint(c.App.ErrWriter, prompt)
 	// A terminal gives a line with one read, and keeps what was typed after it.
 	line := make([]byte, maxPassword+1)
-	n, err := interruptible{c.Context, in}.Read(line)
+	n, err := newInterruptible(c.Context, in).Read(line)
 	if err != nil && err != io.EOF {
 		return "", interrupted(c.Context, err)
 	}

@@ -3,11 +3,13 @@ package commands
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"xm/hybrid"
 	"xm/internal/config"
 	"xm/internal/mailclient"
 	"xm/userdb"
@@ -41,7 +43,7 @@ func runSend(c *cli.Context) error {
 	if account.PasswordFile == stdio && c.NArg() == 1 && !c.IsSet("i") {
 		return usageErrorf("standard input can't be both the password and the message")
 	}
-	payload, err := sealFor(c, name.String())
+	payload, err := sealMessage(c, name.String())
 	if err != nil {
 		return err
 	}
@@ -63,6 +65,24 @@ func runSend(c *cli.Context) error {
 	}
 	say(c, "sent to %s, encrypted", to)
 	return nil
+}
+
+// sealMessage makes the payload of the message that the command line gives.
+func sealMessage(c *cli.Context, name string) ([]byte, error) {
+	keys, err := readKeys(c, []string{name})
+	if err != nil {
+		return nil, err
+	}
+	in, err := messageInput(c, c.Args().Tail())
+	if err != nil {
+		return nil, err
+	}
+	defer in.close()
+	message, err := io.ReadAll(in)
+	if err != nil {
+		return nil, err
+	}
+	return hybrid.Seal(message, keys.to[0], keys.from)
 }
 
 // submissionCredentials are used by servers that ask for them. Many do not, so

@@ -1,0 +1,156 @@
+package commands
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+
+	"xm/hybrid"
+)
+
+// stdio is the file name that means standard input or output.
+const stdio = "-"
+
+func inputFlag(usage string) cli.Flag {
+	return &cli.StringFlag{Name: "i", Usage: usage + "; - is standard input"}
+}
+
+func outputFlag(usage, value string) cli.Flag {
+	return &cli.StringFlag{Name: "o", Usage: usage + "; - is standard output", Value: value}
+}
+
+func quietFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "quiet", Usage: "show no progress"}
+}
+
+// input is an open input. Its Reader can seek exactly if it is a regular file,
+// and gives up when the command is interrupted.
+type input struct {
+	io.Reader
+	size  int64 // -1 if unknown
+	close func() error
+}
+
+// openInput opens a file, or standard input.
+func openInput(c *cli.Context, path string) (input, error) {
+	if path != stdio {
+		f, err := os.Open(path)
+		if err != nil {
+			return input{}, err
+		}
+		return inputOf(c.Context, f, f.Close), nil
+	}
+	if in, ok := c.App.Reader.(*os.File); ok && term.IsTerminal(int(in.Fd())) {
+		say(c, "type, and end with Ctrl-D on a line of its own")
+	}
+	return inputOf(c.Context, c.App.Reader, func() error { return nil }), nil
+}
+
+// pipeSize is what a pipe may hold: fewer turns for both sides than with the
+// usual 64 KiB.
+const pipeSize = 1 << 20
+
+// widen makes a pipe hold more, if it is one and that is allowed.
+func widen(stream any) {
+	if f, ok := stream.(*os.File); ok {
+		_, _ = unix.FcntlInt(f.Fd(), unix.F_SETPIPE_SZ, pipeSize)
+	}
+}
+
+func inputOf(ctx context.Context, r io.Reader, close func() error) input {
+	widen(r)
+	if f, ok := r.(*os.File); ok {
+		if st, err := f.Stat(); err == nil && st.Mode().IsRegular() {
+			return input{regularFile{f, ctx}, st.Size(), close}
+		}
+	}
+	return input{newInterruptible(ctx, r), -1, close}
+}
+
+func inputOfBytes(message []byte) input {
+	return input{bytes.NewReader(message), int64(len(message)), func() error { return nil }}
+}
+
+// regularFile never waits for long, so it is enough to ask before each read.
+type regularFile struct {
+	*os.File
+	ctx context.Context
+}
+
+func (f regularFile) Read(p []byte) (int, error) {
+	if f.ctx.Err() != nil {
+		return 0, errInterrupted
+	}
+	return f.File.Read(p)
+}
+
+// interruptible stops waiting for a reader when ctx ends. The read that is under
+// way is left behind: the process is about to end.
+type interruptible struct {
+	ctx  context.Context
+	r    io.Reader
+	buf  []byte // not p: a read that is left behind may still write to it
+	done chan readResult
+}
+
+type readResult struct {
+	n   int
+	err error
+}
+
+func newInterruptible(ctx context.Context, r io.Reader) *interruptible {
+	return &interruptible{ctx: ctx, r: r, done: make(chan readResult, 1)}
+}
+
+func (i *interruptible) Read(p []byte) (int, error) {
+	if len(i.buf) < len(p) {
+		i.buf = make([]byte, len(p))
+	}
+	buf := i.buf[:len(p)]
+	go func() {
+		n, err := i.r.Read(buf)
+		i.done <- readResult{n, err}
+	}()
+	select {
+	case <-i.ctx.Done():
+		return 0, errInterrupted
+	case r := <-i.done:
+		return copy(p, buf[:r.n]), r.err
+	}
+}
+
+// readInput reads a whole file, or standard input.
+func readInput(c *cli.Context, path string) ([]byte, error) {
+	in, err := openInput(c, path)
+	if err != nil {
+		return nil, err
+	}
+	defer in.close()
+	return io.ReadAll(in)
+}
+
+// newSpool returns a hybrid.Spool of private temporary files. They have no name
+// once they are open, so nothing is left of them, whatever becomes of the
+// process.
+func newSpool() (hybrid.Spool, func()) {
+	var files []*os.File
+	make := func() (io.ReadWriteSeeker, error) {
+		f, err := os.CreateTemp("", "xm-")
+		if err != nil {
+			return nil, fmt.Errorf("make a temporary file (in $TMPDIR): %w", err)
+		}
+		files = append(files, f)
+		return f, os.Remove(f.Name())
+	}
+	return make, func() {
+		for _, f := range files {
+			f.Close()
+		}
+	}
+}

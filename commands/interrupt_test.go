@@ -1,0 +1,62 @@
+package commands_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// Ctrl-C in the middle of a message leaves no file behind, and what was there as
+// it was.
+func TestInterruptedEncrypt(t *testing.T) {
+	dir := t.TempDir()
+	run := func(args ...string) *exec.Cmd {
+		cmd := exec.Command("xm", args...)
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "TMPDIR="+dir)
+		return cmd
+	}
+	if out, err := run("keygen").CombinedOutput(); err != nil {
+		t.Fatal(err, string(out))
+	}
+	if err := os.WriteFile(filepath.Join(dir, "enc"), []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, output := range []string{"enc", "-"} {
+		cmd := run("encrypt", "key", "-o", output)
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var stderr strings.Builder
+		cmd.Stderr = &stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		// More than pipes and buffers hold: when it is written, the work goes on.
+		if _, err := in.Write(make([]byte, 4<<20)); err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+			t.Fatal(err)
+		}
+		err = cmd.Wait()
+		if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(stderr.String(), "interrupted") {
+			t.Errorf("-o %s: %v, exit code %d, %q", output, err, code, stderr.String())
+		}
+		in.Close()
+		files, err := os.ReadDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(files) != 3 { // enc, key.priv, key.pub
+			t.Errorf("-o %s left %v", output, files)
+		}
+		if got, _ := os.ReadFile(filepath.Join(dir, "enc")); string(got) != "precious" {
+			t.Errorf("-o %s: enc holds %q", output, got)
+		}
+	}
+}

@@ -1,0 +1,74 @@
+package commands
+
+import (
+	"io"
+	"os"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+)
+
+// progressDelay is how long work goes on before it shows progress.
+const progressDelay = time.Second
+
+// progress shows on standard error how far an input is: octets, rate and time
+// left.
+type progress struct {
+	total int64 // -1 if unknown
+	done  int64
+	began time.Time
+	bar   *progressbar.ProgressBar
+	to    io.Writer
+}
+
+// withProgress makes an input show how far it is, if somebody is watching. It is
+// read so many times.
+func withProgress(c *cli.Context, in input, times int64) input {
+	screen, ok := c.App.ErrWriter.(*os.File)
+	if c.Bool("quiet") || !ok || !term.IsTerminal(int(screen.Fd())) {
+		return in
+	}
+	p := &progress{total: -1, began: time.Now(), to: screen}
+	if in.size >= 0 {
+		p.total = in.size * times
+	}
+	counted := countedReader{in.Reader, p}
+	wrapped := input{counted, in.size, func() error { p.finish(); return in.close() }}
+	if seeker, ok := in.Reader.(io.Seeker); ok {
+		wrapped.Reader = struct {
+			countedReader
+			io.Seeker
+		}{counted, seeker}
+	}
+	return wrapped
+}
+
+type countedReader struct {
+	io.Reader
+	p *progress
+}
+
+func (r countedReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	r.p.add(int64(n))
+	return n, err
+}
+
+func (p *progress) add(n int64) {
+	p.done += n
+	if p.bar == nil && time.Since(p.began) > progressDelay {
+		p.bar = progressbar.NewOptions64(p.total, progressbar.OptionSetWriter(p.to), progressbar.OptionShowBytes(true),
+			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
+	}
+	if p.bar != nil {
+		_ = p.bar.Set64(p.done) // a screen that can't be written to is no reason to stop
+	}
+}
+
+func (p *progress) finish() {
+	if p.bar != nil {
+		_ = p.bar.Clear()
+	}
+}
