@@ -1,9 +1,11 @@
 package commands_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"syscall"
@@ -62,5 +64,29 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if fmt.Sprint(code) != args[0] {
 		ts.Fatalf("exit code %d, want %s", code, args[0])
+	}
+}
+
+// Whatever is wrong with a payload, decrypt says so in its own words and exits
+// with 3. The vectors are package hybrid's.
+func TestFailureVectors(t *testing.T) {
+	files, err := filepath.Glob("../hybrid/testdata/failures/*")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no vectors: %v", err)
+	}
+	for _, file := range files {
+		vector, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, payload, _ := bytes.Cut(vector, []byte("\n"))
+		cmd := exec.Command("xm", "--keys", "testdata/seed", "decrypt", "-i", "-", "-o", "-", "test")
+		cmd.Stdin = bytes.NewReader(payload)
+		var out, errs bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &errs
+		err = cmd.Run()
+		if cmd.ProcessState.ExitCode() != 3 || out.Len() > 0 || !bytes.Contains(errs.Bytes(), want) {
+			t.Errorf("%s: %v, %q, %q; want %q", file, err, &out, &errs, want)
+		}
 	}
 }

@@ -27,8 +27,13 @@
 // another ct that has the same tag. An Unsigned payload says nothing about who
 // made it.
 //
-// The package is pure: it takes and returns bytes, and never opens a file,
-// prints or exits.
+// # Streams
+//
+// Sealer and Opener work on messages of any length in constant memory. Nothing
+// of a message is given out before its signature and tag are known to be good.
+//
+// The package is pure: it takes readers, writers and bytes, and never opens a
+// file, prints or exits.
 package hybrid
 
 import (
