@@ -49,14 +49,6 @@ const (
 	Unsigned               // four fields: what "reg" holds
 )
 
-// fields counts the "$"-terminated fields of a payload.
-func (f Format) fields() int {
-	if f == Signed {
-		return 5
-	}
-	return 4
-}
-
 // String names the file that the format is usually found in.
 func (f Format) String() string {
 	if f == Signed {
