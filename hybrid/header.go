@@ -3,7 +3,6 @@ package hybrid
 import (
 	"bufio"
 	"bytes"
-	"crypto/rsa"
 	"errors"
 	"io"
 )
@@ -55,15 +54,8 @@ func (h *header) fields(f Format) []headerField {
 }
 
 // readHeader reads a header and returns its length in octets. The signature and
-// the encrypted key must have the size of one of the keys.
-func readHeader(r *bufio.Reader, f Format, from []*rsa.PublicKey, to []*rsa.PrivateKey) (h header, length int64, err error) {
-	sigSizes, ekSizes := make([]int, len(from)), make([]int, len(to))
-	for i, key := range from {
-		sigSizes[i] = key.Size()
-	}
-	for i, key := range to {
-		ekSizes[i] = key.Size()
-	}
+// the encrypted key must have one of the sizes, in octets.
+func readHeader(r *bufio.Reader, f Format, sigSizes, ekSizes []int) (h header, length int64, err error) {
 	for i, field := range h.fields(f) {
 		text, err := readField(r, field.name, i == 0)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"crypto/rsa"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -147,6 +148,49 @@ func TestLargerKeys(t *testing.T) {
 	}
 }
 
+// Mail for a former key: the further keys are asked for only where they are
+// needed, and only once the sender is known.
+func TestMoreKeys(t *testing.T) {
+	me, sender := seedKeys(t)
+	big, err := GenerateKey(3072)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	o := Opener{Format: Signed, To: []*rsa.PrivateKey{newKey()}, From: []*rsa.PublicKey{&newKey().PublicKey, sender, &me.PublicKey},
+		More: func() ([]*rsa.PrivateKey, error) { asked++; return []*rsa.PrivateKey{big, me}, nil }}
+	forBig, err := Seal([]byte("hello"), &big.PublicKey, me)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		payload []byte
+		want    Opened
+	}{{readFile(t, "seed", "enc"), Opened{To: 2, From: 1}}, {forBig, Opened{To: 1, From: 2}}} {
+		var out bytes.Buffer
+		if opened, err := o.Open(&out, bytes.NewReader(c.payload)); err != nil || opened != c.want || out.String() != "hello" {
+			t.Errorf("%q opened with %+v, %v; want %+v", &out, opened, err, c.want)
+		}
+	}
+	current, err := Seal(nil, &newKey().PublicKey, me)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged, err := Seal(nil, &me.PublicKey, big)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.Open(io.Discard, bytes.NewReader(current)); err != nil {
+		t.Error(err)
+	}
+	if _, err := o.Open(io.Discard, bytes.NewReader(forged)); !errors.Is(err, ErrNotAuthentic) {
+		t.Errorf("from somebody else: %v", err)
+	}
+	if asked != 2 {
+		t.Errorf("asked for more keys %d times, want 2", asked)
+	}
+}
+
 func TestWrongKeys(t *testing.T) {
 	me, sender := seedKeys(t)
 	other := newKey()
@@ -190,7 +234,7 @@ func FuzzReadHeader(f *testing.F) {
 		if signed {
 			format = Signed
 		}
-		h, length, err := readHeader(bufio.NewReader(bytes.NewReader(payload)), format, []*rsa.PublicKey{sender}, []*rsa.PrivateKey{me})
+		h, length, err := readHeader(bufio.NewReader(bytes.NewReader(payload)), format, []int{sender.Size()}, []int{me.Size()})
 		if err != nil {
 			if !errors.Is(err, ErrNotAuthentic) {
 				t.Errorf("%v does not match ErrNotAuthentic", err)

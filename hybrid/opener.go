@@ -17,12 +17,17 @@ type Opener struct {
 	Format Format
 	To     []*rsa.PrivateKey
 	From   []*rsa.PublicKey // of Signed payloads
+	// More gives further private keys, to be tried where none of To opens a
+	// payload that is the sender's. It may be nil, and may ask a person for a
+	// passphrase.
+	More func() ([]*rsa.PrivateKey, error)
 	// Spool is used where the input can't seek: nothing of the message is given
 	// out before all of it is verified.
 	Spool Spool
 }
 
-// Opened tells which keys a payload was opened with, as indices of Opener's.
+// Opened tells which keys a payload was opened with, as indices of Opener's; To
+// counts on into what More gave.
 type Opened struct {
 	To, From int
 }
@@ -38,7 +43,7 @@ func (o Opener) Open(dst io.Writer, src io.Reader) (Opened, error) {
 		return Opened{}, err
 	}
 	r := bufio.NewReaderSize(src, headerBuffer)
-	h, length, err := readHeader(r, o.Format, o.From, o.To)
+	h, length, err := readHeader(r, o.Format, o.signatureSizes(), o.keySizes())
 	if err != nil {
 		return Opened{}, err
 	}
@@ -87,16 +92,51 @@ func (o Opener) authenticate(h header) (Opened, []byte, error) {
 			return Opened{}, nil, refuse("the signature is not this sender's, or the payload was changed")
 		}
 	}
-	for i, key := range o.To {
-		if key.Size() != len(h.ek) {
+	key, at := decryptKey(h.ek, o.To)
+	if key == nil && o.More != nil {
+		more, err := o.More()
+		if err != nil {
+			return Opened{}, nil, err
+		}
+		key, at = decryptKey(h.ek, more)
+		at += len(o.To)
+	}
+	if key == nil {
+		return Opened{}, nil, refuse("it is encrypted for another key, or was changed")
+	}
+	opened.To = at
+	return opened, key, nil
+}
+
+// decryptKey decrypts the message key with the first key that does it; nil if
+// none does.
+func decryptKey(ek []byte, keys []*rsa.PrivateKey) (key []byte, at int) {
+	for i, k := range keys {
+		if k.Size() != len(ek) {
 			continue
 		}
-		if aesKey, err := rsa.DecryptOAEP(sha1.New(), nil, key, h.ek, nil); err == nil && len(aesKey) == aesKeySize {
-			opened.To = i
-			return opened, aesKey, nil
+		if key, err := rsa.DecryptOAEP(sha1.New(), nil, k, ek, nil); err == nil && len(key) == aesKeySize {
+			return key, i
 		}
 	}
-	return Opened{}, nil, refuse("it is encrypted for another key, or was changed")
+	return nil, 0
+}
+
+func (o Opener) signatureSizes() (sizes []int) {
+	for _, key := range o.From {
+		sizes = append(sizes, key.Size())
+	}
+	return sizes
+}
+
+func (o Opener) keySizes() (sizes []int) {
+	for _, key := range o.To {
+		sizes = append(sizes, key.Size())
+	}
+	if o.More != nil { // any size that a key may have
+		sizes = append(sizes, 2048/8, 3072/8, 4096/8)
+	}
+	return sizes
 }
 
 // opening is the work on one payload.

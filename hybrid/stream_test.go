@@ -239,7 +239,7 @@ func TestErrorsAreNotLost(t *testing.T) {
 	noSpool := func() (io.ReadWriteSeeker, error) { return nil, errDisk }
 	_, openErr := o.Open(io.Discard, broken(payload))
 	_, writeErr := o.Open(&failing{after: pieceSize}, bytes.NewReader(payload))
-	_, spoolErr := Opener{o.Format, o.To, o.From, noSpool}.Open(io.Discard, plainReader{bytes.NewReader(payload)})
+	_, spoolErr := Opener{Format: o.Format, To: o.To, From: o.From, Spool: noSpool}.Open(io.Discard, plainReader{bytes.NewReader(payload)})
 	for name, err := range map[string]error{
 		"reading to seal":   s.Seal(io.Discard, broken(message)),
 		"writing a payload": s.Seal(&failing{after: pieceSize}, bytes.NewReader(message)),
