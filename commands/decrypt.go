@@ -19,6 +19,7 @@ func decrypt() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "i", Usage: "read the payload from `FILE`; - is standard input", Value: "enc"},
 			outputFlag("write the message to `FILE`", "dec"),
+			passphraseFlag(),
 		},
 		Action: runDecrypt,
 	}
@@ -37,7 +38,7 @@ func runDecrypt(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	to, err := ring.Private()
+	to, err := ownKey(c, ring)
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ func encrypt() *cli.Command {
 		Flags: []cli.Flag{
 			inputFlag("encrypt `FILE`"),
 			outputFlag("write the payload to `FILE`", "enc"),
+			passphraseFlag(),
 		},
 		Action: runEncrypt,
 	}
@@ -49,7 +50,7 @@ func sealFor(c *cli.Context, name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	from, err := ring.Private()
+	from, err := ownKey(c, ring)
 	if err != nil {
 		return nil, err
 	}

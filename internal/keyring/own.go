@@ -82,6 +82,19 @@ func (r *Ring) OwnKeys() (keys []OwnKey, unread []error, err error) {
 	return keys, unread, nil
 }
 
+// Free returns nil if neither key.priv nor key.pub exists. If one does, the error
+// matches fs.ErrExist.
+func (r *Ring) Free() error {
+	for _, file := range []string{privateFile, publicFile} {
+		if _, err := r.root.Lstat(file); err == nil {
+			return fmt.Errorf("%s: %w", r.path(file), fs.ErrExist)
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
 // Generate makes a key pair of so many bits, under a passphrase unless that is
 // empty. If either file exists, the error matches fs.ErrExist and both are as
 // they were.
@@ -91,12 +104,8 @@ func (r *Ring) Generate(bits int, passphrase []byte) (*rsa.PrivateKey, error) {
 		return nil, err
 	}
 	defer unlock()
-	for _, file := range []string{privateFile, publicFile} {
-		if _, err := r.root.Lstat(file); err == nil {
-			return nil, fmt.Errorf("%s: %w", r.path(file), fs.ErrExist)
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
-		}
+	if err := r.Free(); err != nil {
+		return nil, err
 	}
 	key, err := hybrid.GenerateKey(bits)
 	if err != nil {

@@ -140,6 +140,22 @@ func (r *Ring) names() ([]string, error) {
 	return names, err
 }
 
+// Export reads what to give to others: the public key of a user, of Server or of
+// Own, with the blocks of other types beside it.
+func (r *Ring) Export(name string) ([]byte, error) {
+	if _, err := r.Public(name); err != nil {
+		return nil, err
+	}
+	data, err := r.read(name+pubSuffix, "")
+	if err != nil {
+		return nil, err
+	}
+	if data, err = publicBlocks(data); err != nil {
+		return nil, fmt.Errorf("%s: %w", r.path(name+pubSuffix), err)
+	}
+	return data, nil
+}
+
 // Import makes the public key in PEM data that of a user, or of Server. If
 // another is known, the error matches ErrChanged, unless replace is set: then
 // the known one is kept in former/, and kept is its path.
