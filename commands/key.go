@@ -162,6 +162,9 @@ func runKeyImport(c *cli.Context) error {
 	if errors.Is(err, keyring.ErrChanged) {
 		return fmt.Errorf("%w\nnothing was changed; ask %s, by another way than mail, which is right; --replace takes the new one", err, name)
 	}
+	if errors.Is(err, keyring.ErrName) {
+		return err
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}

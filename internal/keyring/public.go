@@ -238,7 +238,7 @@ func (r *Ring) Remove(name string) (kept string, err error) {
 // checkOther wants a name that is not one's own.
 func checkOther(name string) error {
 	if name == Own {
-		return fmt.Errorf("%q is %w of another: it is your own key, which xm keygen makes", name, ErrName)
+		return fmt.Errorf("%w of somebody else: %q is your own, which xm keygen makes", ErrName, name)
 	}
 	return checkName(name)
 }
