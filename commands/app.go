@@ -37,7 +37,7 @@ func New() *cli.App {
 		},
 		Commands: []*cli.Command{
 			keygen(), encrypt(), decrypt(), register(),
-			user(),
+			key(), user(),
 			smtpdCommand(), pop3dCommand(), regdCommand(), serve(),
 			send(), inbox(), read(),
 		},
@@ -110,10 +110,14 @@ func keysDir(c *cli.Context) string {
 }
 
 // openKeys opens the keys directory.
-func openKeys(c *cli.Context) (*keyring.Ring, error) { return keyring.Open(keysDir(c)) }
+func openKeys(c *cli.Context) (*keyring.Ring, error) {
+	return keyring.Open(keysDir(c), askPassphrase(c))
+}
 
 // createKeys opens the keys directory, which is made where it is missing.
-func createKeys(c *cli.Context) (*keyring.Ring, error) { return keyring.Create(keysDir(c)) }
+func createKeys(c *cli.Context) (*keyring.Ring, error) {
+	return keyring.Create(keysDir(c), askPassphrase(c))
+}
 
 // say tells the person something on standard error.
 func say(c *cli.Context, format string, args ...any) {

@@ -25,6 +25,7 @@ func decrypt() *cli.Command {
 			&cli.StringFlag{Name: "i", Usage: "read the payload from `FILE`; - is standard input", Value: "enc"},
 			outputFlag("write the message to `FILE`", "dec"),
 			quietFlag(),
+			passphraseFlag(),
 		},
 		Action: runDecrypt,
 	}

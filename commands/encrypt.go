@@ -10,7 +10,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"xm/hybrid"
-	"xm/internal/keyring"
 	"xm/internal/safefile"
 )
 
@@ -30,6 +29,7 @@ func encrypt() *cli.Command {
 			outputFlag("write the payload to `FILE`", "enc"),
 			&cli.StringSliceFlag{Name: "r", Usage: "encrypt for `USER`, into FILE.USER; may be repeated"},
 			quietFlag(),
+			passphraseFlag(),
 		},
 		Action: runEncrypt,
 	}
@@ -99,8 +99,6 @@ func readKeys(c *cli.Context, users []string) (keys sealingKeys, err error) {
 	keys.from, err = ownKey(c, ring)
 	return keys, err
 }
-
-func ownKey(_ *cli.Context, ring *keyring.Ring) (*rsa.PrivateKey, error) { return ring.Private() }
 
 // messageInput takes the message from words, from -i, or from standard input.
 func messageInput(c *cli.Context, words []string) (input, error) {

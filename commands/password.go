@@ -19,27 +19,53 @@ func passwordFileFlag() cli.Flag {
 
 const maxPassword = 4096
 
+// secret is what can be asked for: its name, and the flag that gives it.
+type secret struct {
+	name, flag string
+	// anywhere lets it be asked for where standard input is something else: the
+	// message to encrypt, most often.
+	anywhere bool
+}
+
+var (
+	password   = secret{"password", "--password-file", false}
+	passphrase = secret{"passphrase", "--passphrase-file", true}
+)
+
 // readPassword gets the password from a file, or by asking on the terminal:
 // twice if it is a new one.
 func readPassword(c *cli.Context, file, prompt string, isNew bool) (string, error) {
-	if file != "" {
+	switch {
+	case file != "":
 		return passwordFromFile(c, file)
+	case isNew:
+		return password.askTwice(c, prompt)
 	}
-	password, err := ask(c, prompt)
-	if err != nil || !isNew {
-		return password, err
-	}
-	again, err := ask(c, "The same again: ")
-	if err != nil {
-		return "", err
-	}
-	if again != password {
-		return "", errors.New("the two passwords differ")
-	}
-	return password, nil
+	return password.ask(c, prompt)
 }
 
 func passwordFromFile(c *cli.Context, file string) (string, error) {
+	return password.fromFile(c, file)
+}
+
+// askTwice asks for a new secret.
+func (s secret) askTwice(c *cli.Context, prompt string) (string, error) {
+	text, err := s.ask(c, prompt)
+	if err != nil {
+		return "", err
+	}
+	again, err := s.ask(c, "The same again: ")
+	if err != nil {
+		return "", err
+	}
+	if again != text {
+		return "", fmt.Errorf("the two %ss differ", s.name)
+	}
+	return text, nil
+}
+
+// fromFile reads the first line of a file, or of standard input.
+func (s secret) fromFile(c *cli.Context, file string) (string, error) {
 	in := c.App.Reader
 	if file != stdio {
 		f, err := os.Open(file)
@@ -53,33 +79,34 @@ func passwordFromFile(c *cli.Context, file string) (string, error) {
 	if err != nil && err != io.EOF {
 		return "", interrupted(c.Context, err)
 	}
-	password, err := checkPassword(text)
+	text, err = s.fromLine(text)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", file, err)
 	}
-	return password, nil
+	return text, nil
 }
 
-// checkPassword takes a password from the line that it stands on.
-func checkPassword(line string) (string, error) {
-	password := strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
+// fromLine takes a secret from the line that it stands on.
+func (s secret) fromLine(line string) (string, error) {
+	text := strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
 	switch {
-	case password == "":
-		return "", errors.New("there is no password in the first line")
+	case text == "":
+		return "", fmt.Errorf("there is no %s in the first line", s.name)
 	case len(line) > maxPassword:
-		return "", fmt.Errorf("the password is over %d octets", maxPassword)
-	case strings.ContainsAny(password, "\r\x00"):
-		return "", errors.New("the password holds a CR or NUL")
+		return "", fmt.Errorf("the %s is over %d octets", s.name, maxPassword)
+	case strings.ContainsAny(text, "\r\x00"):
+		return "", fmt.Errorf("the %s holds a CR or NUL", s.name)
 	}
-	return password, nil
+	return text, nil
 }
 
 // ask prompts without echo.
-func ask(c *cli.Context, prompt string) (password string, err error) {
-	in, ok := c.App.Reader.(*os.File)
-	if !ok || !term.IsTerminal(int(in.Fd())) {
-		return "", usageErrorf("there is no terminal to ask for the password on: use --password-file")
+func (s secret) ask(c *cli.Context, prompt string) (text string, err error) {
+	in, done, err := s.terminal(c)
+	if err != nil {
+		return "", err
 	}
+	defer done()
 	restore, err := silence(int(in.Fd()))
 	if err != nil {
 		return "", err
@@ -95,7 +122,20 @@ func ask(c *cli.Context, prompt string) (password string, err error) {
 	if err != nil && err != io.EOF {
 		return "", interrupted(c.Context, err)
 	}
-	return checkPassword(string(line[:n]))
+	return s.fromLine(string(line[:n]))
+}
+
+// terminal finds somebody to ask.
+func (s secret) terminal(c *cli.Context) (in *os.File, done func(), err error) {
+	if in, ok := c.App.Reader.(*os.File); ok && term.IsTerminal(int(in.Fd())) {
+		return in, func() {}, nil
+	}
+	if s.anywhere {
+		if in, err := os.OpenFile("/dev/tty", os.O_RDWR, 0); err == nil {
+			return in, func() { in.Close() }, nil
+		}
+	}
+	return nil, nil, usageErrorf("there is no terminal to ask for the %s on: use %s", s.name, s.flag)
 }
 
 // silence turns a terminal's echo off, before anything is asked: x/term does it

@@ -28,7 +28,7 @@ func read() *cli.Command {
 			"the header. A message that is not encrypted is printed as it came, unless --sender is\n" +
 			"given. On a terminal, each line of a message begins with \"| \": nothing in it can pass\n" +
 			"as xm's own words.",
-		Flags:  accountFlags(&cli.StringFlag{Name: "sender", Usage: "verify with `NAME`.pub, whatever the message says"}),
+		Flags:  accountFlags(passphraseFlag(), &cli.StringFlag{Name: "sender", Usage: "verify with `NAME`.pub, whatever the message says"}),
 		Action: runRead,
 	}
 }
@@ -77,7 +77,7 @@ func openMessage(c *cli.Context, number int, m mailclient.Message) error {
 	if err != nil {
 		return fmt.Errorf("message %d: %w", number, err)
 	}
-	me, err := ring.Private()
+	me, err := ownKey(c, ring)
 	if err != nil {
 		return err
 	}

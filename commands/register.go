@@ -25,6 +25,7 @@ func register() *cli.Command {
 		Flags: []cli.Flag{
 			inputFlag("read name,salt,hash from `FILE`"),
 			outputFlag("write the payload to `FILE`", "reg"),
+			passphraseFlag(),
 		},
 		Action: runRegister,
 	}
@@ -51,7 +52,7 @@ func runRegister(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	key, made, err := ring.Ensure()
+	key, made, err := ensureOwnKey(c, ring)
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ func send() *cli.Command {
 		Description: "Encrypts for the owner of USER.pub and signs with key.priv. Without MESSAGE, standard\n" +
 			"input is sent. A USER without a domain gets yours. The mail's own subject says nothing;\n" +
 			"names and the time can be seen on the way.",
-		Flags:  accountFlags(inputFlag("send `FILE`")),
+		Flags:  accountFlags(inputFlag("send `FILE`"), passphraseFlag()),
 		Action: runSend,
 	}
 }

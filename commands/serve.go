@@ -38,7 +38,7 @@ func serve() *cli.Command {
 		Flags: []cli.Flag{&cli.StringSliceFlag{
 			Name:  "listen",
 			Usage: "`SERVICE=HOST:PORT`, with smtp, pop3 or regd for the service; port 0 is any free one. May be repeated",
-		}},
+		}, passphraseFlag()},
 		Action: func(c *cli.Context) error {
 			listen := map[string]string{}
 			for _, l := range c.StringSlice("listen") {
@@ -80,6 +80,7 @@ func regdCommand() *cli.Command {
 	c := serverCommand("regd", "run the registration server", regdService)
 	c.Description = "It opens registrations with key.priv of the keys directory, which is made where there\n" +
 		"is none; its users need key.pub, as server.pub. " + c.Description
+	c.Flags = append(c.Flags, passphraseFlag())
 	return c
 }
 
@@ -180,7 +181,7 @@ func newRegd(c *cli.Context, db *userdb.DB, log *slog.Logger) (*regd.Server, err
 		return nil, err
 	}
 	defer ring.Close()
-	key, made, err := ring.Ensure()
+	key, made, err := ensureOwnKey(c, ring)
 	if err != nil {
 		return nil, err
 	}

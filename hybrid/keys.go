@@ -27,6 +27,8 @@ const (
 	spkiBlock  = "PUBLIC KEY"
 )
 
+var privateBlocks = []string{pkcs1Block, pkcs8Block, encryptedBlock}
+
 // GenerateKey makes an RSA key pair of 2048, 3072 or 4096 bits, e = 65537.
 func GenerateKey(bits int) (*rsa.PrivateKey, error) {
 	if err := checkBits(bits); err != nil {
@@ -61,18 +63,38 @@ func marshalSPKI(key *rsa.PublicKey) []byte {
 	return der
 }
 
-// ParsePrivateKey reads the first private key in PEM data, PKCS#1 or PKCS#8.
+// ParsePrivateKey reads the first private key in PEM data, PKCS#1 or PKCS#8. For
+// one that is encrypted PKCS#8, the error matches ErrPassphraseNeeded.
 func ParsePrivateKey(data []byte) (*rsa.PrivateKey, error) {
-	block, err := findBlock(data, pkcs1Block, pkcs8Block)
+	block, err := findBlock(data, privateBlocks...)
 	if err != nil {
 		return nil, err
+	}
+	if block.Type == encryptedBlock {
+		return nil, ErrPassphraseNeeded
 	}
 	if block.Headers["DEK-Info"] != "" {
 		return nil, errors.New("the private key has a passphrase, which is not supported here: remove it with `openssl rsa`")
 	}
-	key, err := parsePrivateDER(block)
+	any, err := parsePrivateDER(block)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("damaged private key: %w", err)
+	}
+	return wantRSA(any)
+}
+
+func parsePrivateDER(block *pem.Block) (any, error) {
+	if block.Type == pkcs1Block {
+		return x509.ParsePKCS1PrivateKey(block.Bytes)
+	}
+	return x509.ParsePKCS8PrivateKey(block.Bytes)
+}
+
+// wantRSA takes what x509 read, if it is a key as GenerateKey makes them.
+func wantRSA(any any) (*rsa.PrivateKey, error) {
+	key, ok := any.(*rsa.PrivateKey)
+	if !ok {
+		return nil, fmt.Errorf("the private key is %T, not RSA", any)
 	}
 	if err := checkKey(&key.PublicKey); err != nil {
 		return nil, err
@@ -80,23 +102,15 @@ func ParsePrivateKey(data []byte) (*rsa.PrivateKey, error) {
 	return key, nil
 }
 
-func parsePrivateDER(block *pem.Block) (*rsa.PrivateKey, error) {
-	if block.Type == pkcs1Block {
-		key, err := x509.ParsePKCS1PrivateKey(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("damaged private key: %w", err)
+// SplitPrivateKeys returns each private key in PEM data as PEM of its own.
+func SplitPrivateKeys(data []byte) [][]byte {
+	var keys [][]byte
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		if slices.Contains(privateBlocks, block.Type) {
+			keys = append(keys, pem.EncodeToMemory(block))
 		}
-		return key, nil
 	}
-	any, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	if err != nil {
-		return nil, fmt.Errorf("damaged private key: %w", err)
-	}
-	key, ok := any.(*rsa.PrivateKey)
-	if !ok {
-		return nil, fmt.Errorf("the private key is %T, not RSA", any)
-	}
-	return key, nil
+	return keys
 }
 
 // ParsePublicKey reads the first public key in PEM data. Blocks of other types

@@ -1,32 +1,37 @@
 // Package keyring keeps a person's keys in a directory, under the names that
 // hybrid.py gave them:
 //
-//	key.priv    the private key, PEM, mode 0600; never overwritten
+//	key.priv    the private key, PEM, mode 0600; it may have a passphrase
 //	key.pub     its public half
 //	NAME.pub    the public key of the user NAME
 //	server.pub  the public key of the registration server
+//	former/     what was replaced or removed, as key.DATE.priv, key.DATE.pub
+//	            and NAME.DATE.pub; old mail can't be read and verified without
 //
-// Any program may add and remove NAME.pub files.
+// DATE is the time in UTC, as 20060102T150405Z, with -2, -3 ... where that is
+// taken. No key is ever overwritten or destroyed. Writers lock the directory
+// itself (flock). Any program may add and remove NAME.pub files.
 package keyring
 
 import (
-	"crypto/rsa"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"unicode"
 
-	"xm/hybrid"
 	"xm/internal/safefile"
 )
 
 const (
-	privateFile = "key.priv"
-	publicFile  = "key.pub"
+	privateFile = Own + privSuffix
+	publicFile  = Own + pubSuffix
+	privSuffix  = ".priv"
 	pubSuffix   = ".pub"
 	// Own is the name of one's own key, and Server that of the registration
 	// server's.
@@ -46,21 +51,29 @@ var (
 	ErrName = errors.New("not a key's name")
 )
 
-// Ring is an open key directory.
+// Ask gets the passphrase of a private key, whose file is shown to the person.
+type Ask func(file string) ([]byte, error)
+
+// Ring is an open key directory. It is for one goroutine.
 type Ring struct {
-	root *os.Root
+	root        *os.Root
+	ask         Ask
+	passphrases [][]byte        // all that were given, since they may open other keys
+	loose       map[string]bool // private keys that others can read, and whether Loose told so
 }
 
 // Create opens a directory of keys, and makes it where it is missing.
-func Create(dir string) (*Ring, error) {
+func Create(dir string, ask Ask) (*Ring, error) {
 	if err := safefile.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	return Open(dir)
+	return Open(dir, ask)
 }
 
-// Open opens a directory of keys.
-func Open(dir string) (*Ring, error) {
+// Open opens a directory of keys. ask is called for private keys that are
+// encrypted, where no passphrase that it gave before opens them. If it is nil,
+// such a key is an error that matches hybrid.ErrPassphraseNeeded.
+func Open(dir string, ask Ask) (*Ring, error) {
 	root, err := os.OpenRoot(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: there is no directory %s", ErrNotFound, dir)
@@ -68,94 +81,11 @@ func Open(dir string) (*Ring, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Ring{root}, nil
+	return &Ring{root: root, ask: ask, loose: map[string]bool{}}, nil
 }
 
 // Close releases the directory.
 func (r *Ring) Close() error { return r.root.Close() }
-
-// Private reads the private key.
-func (r *Ring) Private() (*rsa.PrivateKey, error) {
-	data, err := r.read(privateFile, "xm keygen makes one")
-	if err != nil {
-		return nil, err
-	}
-	key, err := hybrid.ParsePrivateKey(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", r.path(privateFile), err)
-	}
-	return key, nil
-}
-
-// Public reads the public key of a user, or of Server.
-func (r *Ring) Public(name string) (*rsa.PublicKey, error) {
-	if err := checkName(name); err != nil {
-		return nil, err
-	}
-	data, err := r.read(name+pubSuffix, "it is the key.pub of "+name)
-	if err != nil {
-		return nil, err
-	}
-	key, err := hybrid.ParsePublicKey(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", r.path(name+pubSuffix), err)
-	}
-	return key, nil
-}
-
-// Generate makes a key pair of so many bits. If either file exists, the error
-// matches fs.ErrExist and both are as they were.
-func (r *Ring) Generate(bits int) (*rsa.PrivateKey, error) {
-	for _, file := range []string{privateFile, publicFile} {
-		if _, err := r.root.Lstat(file); err == nil {
-			return nil, fmt.Errorf("%s: %w", r.path(file), fs.ErrExist)
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			return nil, err
-		}
-	}
-	key, err := hybrid.GenerateKey(bits)
-	if err != nil {
-		return nil, err
-	}
-	if err := safefile.WriteNew(r.root, privateFile, hybrid.MarshalPrivateKey(key), 0o600); err != nil {
-		return nil, fmt.Errorf("%s: %w", r.path(privateFile), err)
-	}
-	return key, r.writePublic(key)
-}
-
-// Ensure reads the private key, or makes a key pair where there is none. It
-// reports whether it made one.
-func (r *Ring) Ensure() (key *rsa.PrivateKey, made bool, err error) {
-	key, err = r.Private()
-	if errors.Is(err, ErrNotFound) {
-		key, err = r.Generate(hybrid.DefaultBits)
-		return key, err == nil, err
-	}
-	if err != nil {
-		return nil, false, err
-	}
-	_, err = r.RestorePublic()
-	return key, false, err
-}
-
-// RestorePublic makes a lost key.pub again. It reports whether it had to.
-func (r *Ring) RestorePublic() (made bool, err error) {
-	if _, err := r.root.Lstat(publicFile); !errors.Is(err, fs.ErrNotExist) {
-		return false, err
-	}
-	key, err := r.Private()
-	if err != nil {
-		return false, err
-	}
-	return true, r.writePublic(key)
-}
-
-func (r *Ring) writePublic(key *rsa.PrivateKey) error {
-	if err := safefile.WriteNew(r.root, publicFile, hybrid.MarshalPublicKey(&key.PublicKey), 0o644); err != nil {
-		return fmt.Errorf("%s: %w", r.path(publicFile), err)
-	}
-	return nil
-}
 
 func (r *Ring) path(file string) string { return filepath.Join(r.root.Name(), file) }
 
@@ -169,6 +99,7 @@ func (r *Ring) read(file, hint string) ([]byte, error) {
 		return nil, fmt.Errorf("%s: %w", r.path(file), err)
 	}
 	defer f.Close()
+	r.checkMode(file, f)
 	data, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
 	if err == nil && len(data) > maxKeyFile {
 		err = errors.New("too large for a key")
@@ -177,6 +108,43 @@ func (r *Ring) read(file, hint string) ([]byte, error) {
 		return nil, fmt.Errorf("%s: %w", r.path(file), err)
 	}
 	return data, nil
+}
+
+// checkMode notes a private key that is not private.
+func (r *Ring) checkMode(file string, f *os.File) {
+	st, err := f.Stat()
+	path := r.path(file)
+	if _, known := r.loose[path]; err == nil && !known && strings.HasSuffix(file, privSuffix) && st.Mode().Perm()&0o077 != 0 {
+		r.loose[path] = false
+	}
+}
+
+// Loose returns the private keys that were read and that group or others may
+// read or change, each of them once.
+func (r *Ring) Loose() []string {
+	var paths []string
+	for path, told := range r.loose {
+		if !told {
+			paths = append(paths, path)
+			r.loose[path] = true
+		}
+	}
+	slices.Sort(paths)
+	return paths
+}
+
+// lock waits until nobody else changes the directory. The kernel drops the lock
+// of a process that dies.
+func (r *Ring) lock() (unlock func(), err error) {
+	dir, err := r.root.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(dir.Fd()), syscall.LOCK_EX); err != nil {
+		dir.Close()
+		return nil, fmt.Errorf("lock %s: %w", r.root.Name(), err)
+	}
+	return func() { dir.Close() }, nil
 }
 
 // checkName keeps names in the directory and on one line of a terminal.

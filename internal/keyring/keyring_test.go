@@ -15,10 +15,10 @@ import (
 func open(t *testing.T) (*Ring, string) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "keys")
-	if _, err := Open(dir); !errors.Is(err, ErrNotFound) {
+	if _, err := Open(dir, nil); !errors.Is(err, ErrNotFound) {
 		t.Fatalf("a directory that is not there: %v", err)
 	}
-	r, err := Create(dir)
+	r, err := Create(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +31,7 @@ func TestGenerateNeverOverwrites(t *testing.T) {
 	if _, err := r.Private(); !errors.Is(err, ErrNotFound) {
 		t.Errorf("an empty ring: %v", err)
 	}
-	key, err := r.Generate(2048)
+	key, err := r.Generate(2048, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func TestGenerateNeverOverwrites(t *testing.T) {
 		if missing != "" {
 			os.Remove(filepath.Join(dir, missing))
 		}
-		if _, err := r.Generate(2048); !errors.Is(err, fs.ErrExist) || !strings.Contains(err.Error(), dir+"/key.p") {
+		if _, err := r.Generate(2048, nil); !errors.Is(err, fs.ErrExist) || !strings.Contains(err.Error(), dir+"/key.p") {
 			t.Errorf("without %q: %v, want fs.ErrExist and the file's name", missing, err)
 		}
 		if missing != "" {
@@ -63,12 +63,12 @@ func TestGenerateNeverOverwrites(t *testing.T) {
 
 func TestEnsure(t *testing.T) {
 	r, dir := open(t)
-	key, made, err := r.Ensure()
+	key, made, err := r.Ensure(nil)
 	if err != nil || !made {
 		t.Fatalf("the first time: %v, %v", made, err)
 	}
 	os.Remove(filepath.Join(dir, "key.pub"))
-	again, made, err := r.Ensure()
+	again, made, err := r.Ensure(nil)
 	if err != nil || made || !again.Equal(key) {
 		t.Errorf("the second time: %v, %v", made, err)
 	}
@@ -76,7 +76,7 @@ func TestEnsure(t *testing.T) {
 		t.Error("a lost key.pub was not made again")
 	}
 	os.WriteFile(filepath.Join(dir, "key.priv"), []byte("damaged"), 0o600)
-	if _, _, err := r.Ensure(); err == nil || !strings.Contains(err.Error(), "key.priv") {
+	if _, _, err := r.Ensure(nil); err == nil || !strings.Contains(err.Error(), "key.priv") {
 		t.Errorf("a damaged key: %v", err)
 	}
 	if got, _ := os.ReadFile(filepath.Join(dir, "key.priv")); string(got) != "damaged" {

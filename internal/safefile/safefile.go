@@ -181,6 +181,31 @@ func SyncDir(root *os.Root, dir string) error {
 	return nil
 }
 
+// Mkdir makes a directory below root where it is missing, durably. It belongs to
+// the owner of the directory that it is in.
+func Mkdir(root *os.Root, name string, perm fs.FileMode) error {
+	err := root.Mkdir(name, perm)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	d, err := root.Open(name)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	parent, err := root.Stat(filepath.Dir(name))
+	if err != nil {
+		return err
+	}
+	if err := giveTo(d, parent); err != nil {
+		return err
+	}
+	return SyncDir(root, filepath.Dir(name))
+}
+
 // MkdirAll makes a directory and its parents where they are missing, durably.
 func MkdirAll(dir string, perm fs.FileMode) error {
 	if st, err := os.Stat(dir); err == nil {

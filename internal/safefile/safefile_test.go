@@ -118,7 +118,12 @@ func TestRootGivesFilesToTheirDirectorysOwner(t *testing.T) {
 		t.Fatal(err)
 	}
 	lock.Close()
-	for _, name := range []string{"f", "lock"} {
+	for range 2 {
+		if err := Mkdir(root, "d", 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"f", "lock", "d"} {
 		st, err := os.Stat(filepath.Join(dir, name))
 		if err != nil {
 			t.Fatal(err)

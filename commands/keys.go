@@ -1,0 +1,112 @@
+package commands
+
+import (
+	"crypto/rsa"
+	"fmt"
+	"slices"
+
+	"github.com/urfave/cli/v2"
+
+	"xm/internal/keyring"
+)
+
+func passphraseFlag() cli.Flag {
+	return &cli.StringFlag{Name: "passphrase-file", Usage: "read the passphrase of the private key from the first line of `FILE`; - is standard input"}
+}
+
+// ownKey reads the private key. Where it has a passphrase, that comes from
+// --passphrase-file or is asked for.
+func ownKey(c *cli.Context, ring *keyring.Ring) (*rsa.PrivateKey, error) {
+	key, err := ring.Private()
+	warnLoose(c, ring)
+	return key, err
+}
+
+// ownKeys reads the private key and the former ones, the newest first. It may ask
+// for a passphrase for each of them: what the current key does is to be tried
+// before, with ownKey.
+func ownKeys(c *cli.Context, ring *keyring.Ring) ([]keyring.OwnKey, error) {
+	keys, unread, err := ring.OwnKeys()
+	warnLoose(c, ring)
+	for _, err := range unread {
+		say(c, "a former key can't be used: %v", err)
+	}
+	return keys, err
+}
+
+// ensureOwnKey reads the private key, or makes a pair where there is none, with
+// the passphrase in --passphrase-file if that is given.
+func ensureOwnKey(c *cli.Context, ring *keyring.Ring) (key *rsa.PrivateKey, made bool, err error) {
+	var p []byte
+	if c.IsSet("passphrase-file") {
+		if p, err = passphraseFromFile(c); err != nil {
+			return nil, false, err
+		}
+	}
+	key, made, err = ring.Ensure(p)
+	warnLoose(c, ring)
+	return key, made, err
+}
+
+// warnLoose names the private keys that were used and are not private.
+func warnLoose(c *cli.Context, ring *keyring.Ring) {
+	for _, file := range ring.Loose() {
+		say(c, "warning: others can get at the private key %s: run chmod 600 %s", file, file)
+	}
+}
+
+// askPassphrase returns what keyring asks for the passphrase of a private key.
+func askPassphrase(c *cli.Context) keyring.Ask {
+	return func(file string) ([]byte, error) {
+		if c.IsSet("passphrase-file") {
+			return passphraseFromFile(c)
+		}
+		text, err := passphrase.ask(c, fmt.Sprintf("Passphrase of %s: ", file))
+		return []byte(text), err
+	}
+}
+
+// newPassphrase gets one from --passphrase-file, or asks twice.
+func newPassphrase(c *cli.Context, prompt string) ([]byte, error) {
+	if c.IsSet("passphrase-file") {
+		return passphraseFromFile(c)
+	}
+	text, err := passphrase.askTwice(c, prompt)
+	return []byte(text), err
+}
+
+// passphraseFromFile reads --passphrase-file, once: standard input has it once.
+func passphraseFromFile(c *cli.Context) ([]byte, error) {
+	const kept = "passphrase"
+	if p, ok := c.App.Metadata[kept].([]byte); ok {
+		return p, nil
+	}
+	file := c.String("passphrase-file")
+	if file == stdio && readsStdin(c) {
+		return nil, usageErrorf("standard input can't be both the passphrase and something else")
+	}
+	text, err := passphrase.fromFile(c, file)
+	if err != nil {
+		return nil, err
+	}
+	c.App.Metadata[kept] = []byte(text)
+	return []byte(text), nil
+}
+
+// readsStdin tells whether the command takes something else than a passphrase
+// from standard input.
+func readsStdin(c *cli.Context) bool {
+	if slices.Contains([]string{c.String("i"), c.String("password-file")}, stdio) {
+		return true
+	}
+	words := c.Args().Slice()
+	switch c.Command.Name {
+	case "encrypt", "send":
+		return c.String("i") == "" && (len(words) < 2 || slices.Equal(words[1:], []string{stdio}))
+	case "register":
+		return c.String("i") == "" && len(words) == 0
+	case "restore":
+		return slices.Contains(words, stdio)
+	}
+	return false
+}
