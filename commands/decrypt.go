@@ -1,7 +1,6 @@
 package commands
 
 import (
-	"crypto/rsa"
 	"errors"
 	"fmt"
 	"io"
@@ -9,7 +8,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"xm/hybrid"
-	"xm/internal/keyring"
 	"xm/internal/safefile"
 )
 
@@ -19,7 +17,8 @@ func decrypt() *cli.Command {
 		Usage:     "verify that enc is from USER and decrypt it: writes dec",
 		ArgsUsage: "USER",
 		Description: "Verifies with USER.pub and decrypts with key.priv. Unless signature and content\n" +
-			"are both good, nothing is written, dec stays as it was, and the exit code is 3.\n\n" +
+			"are both good, nothing is written, dec stays as it was, and the exit code is 3. Former\n" +
+			"keys, of both sides, are tried too, and named where they were used.\n\n" +
 			"   xm decrypt -i - -o - alice < enc | tar x",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "i", Usage: "read the payload from `FILE`; - is standard input", Value: "enc"},
@@ -40,7 +39,7 @@ func runDecrypt(c *cli.Context) error {
 		return err
 	}
 	defer ring.Close()
-	opener, err := newOpener(c, ring, c.Args().First())
+	o, err := newOpener(c, ring, c.Args().First())
 	if err != nil {
 		return err
 	}
@@ -54,32 +53,16 @@ func runDecrypt(c *cli.Context) error {
 	}
 	in = withProgress(c, in, passes)
 	defer in.close()
-	return openInto(c, opener, in)
+	return openInto(c, o, in)
 }
 
-// newOpener opens payloads from a user.
-func newOpener(c *cli.Context, ring *keyring.Ring, user string) (hybrid.Opener, error) {
-	from, err := ring.Public(user)
-	if err != nil {
-		return hybrid.Opener{}, err
-	}
-	to, err := ownKey(c, ring)
-	if err != nil {
-		return hybrid.Opener{}, err
-	}
-	return hybrid.Opener{Format: hybrid.Signed, To: []*rsa.PrivateKey{to}, From: []*rsa.PublicKey{from}}, nil
-}
-
-func openInto(c *cli.Context, opener hybrid.Opener, in input) error {
+func openInto(c *cli.Context, o *opener, in input) error {
 	out, err := openOutput(c, c.String("o"), 0o600, (*safefile.File).Commit)
 	if err != nil {
 		return err
 	}
 	defer out.abort()
-	spool, cleanUp := newSpool()
-	defer cleanUp()
-	opener.Spool = spool
-	if _, err := opener.Open(out.Writer, in.Reader); err != nil {
+	if err := o.open(out.Writer, in.Reader); err != nil {
 		if errors.Is(err, hybrid.ErrNotAuthentic) {
 			return fmt.Errorf("%s: %w", c.String("i"), err)
 		}

@@ -2,7 +2,6 @@ package commands
 
 import (
 	"bytes"
-	"crypto/rsa"
 	"errors"
 	"fmt"
 	"os"
@@ -73,44 +72,43 @@ func openMessage(c *cli.Context, number int, m mailclient.Message) error {
 		return err
 	}
 	defer ring.Close()
-	name, key, err := senderKey(ring, c.String("sender"), m)
+	name, err := findSender(ring, c.String("sender"), m)
 	if err != nil {
 		return fmt.Errorf("message %d: %w", number, err)
 	}
-	me, err := ownKey(c, ring)
+	o, err := newOpener(c, ring, name)
 	if err != nil {
 		return err
 	}
-	text, err := hybrid.Open(m.Payload, me, key)
-	if err != nil {
+	var text bytes.Buffer
+	if err := o.open(&text, bytes.NewReader(m.Payload)); err != nil {
 		return fmt.Errorf("message %d, verified with %s.pub: %w", number, name, err)
 	}
 	say(c, "message %d is signed with the key of %s", number, name)
-	return show(c, text)
+	return show(c, text.Bytes())
 }
 
-// senderKey finds the key to verify with. The address in the message only says
-// where to look: the signature decides.
-func senderKey(ring *keyring.Ring, asked string, m mailclient.Message) (string, *rsa.PublicKey, error) {
+// findSender finds whose keys to verify with. The address in the message only
+// says where to look: the signature decides.
+func findSender(ring *keyring.Ring, asked string, m mailclient.Message) (string, error) {
 	if asked != "" {
-		key, err := ring.Public(asked)
-		return asked, key, err
+		return asked, nil
 	}
 	if m.Sender == "" {
-		return "", nil, fmt.Errorf("%w: the message names no sender: say --sender NAME", keyring.ErrNotFound)
+		return "", fmt.Errorf("%w: the message names no sender: say --sender NAME", keyring.ErrNotFound)
 	}
 	local, _, _ := strings.Cut(m.Sender, "@")
 	for _, name := range []string{m.Sender, local} {
 		if name == keyring.Own || name == keyring.Server {
 			continue // nobody's name
 		}
-		key, err := ring.Public(name)
+		_, _, err := ring.PublicKeys(name)
 		// A sender that no key can be named after is somebody's idea of a joke.
 		if err == nil || !errors.Is(err, keyring.ErrNotFound) && !errors.Is(err, keyring.ErrName) {
-			return name, key, err
+			return name, err
 		}
 	}
-	return "", nil, fmt.Errorf("%w: the keys directory has no NAME.pub for %q or %q", keyring.ErrNotFound, m.Sender, local)
+	return "", fmt.Errorf("%w: the keys directory has no NAME.pub for %q or %q", keyring.ErrNotFound, m.Sender, local)
 }
 
 // show prints text. On a terminal, what could command it is made harmless, and
