@@ -32,7 +32,8 @@ func TestMain(m *testing.M) {
 }
 
 // Each script starts in an empty directory, with the original's files in $SEED.
-// "exits CODE command..." runs a command that must fail with that code.
+// "exits CODE command..." runs a command that must fail with that code. [race] is
+// true under the race detector, which makes key derivation take minutes.
 func TestScripts(t *testing.T) {
 	seed, err := filepath.Abs("testdata/seed")
 	if err != nil {
@@ -41,7 +42,13 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
-		Deadline:            time.Now().Add(time.Minute), // bounds a failing test alone
+		Deadline:            time.Now().Add(4 * time.Minute), // bounds a failing test alone
+		Condition: func(name string) (bool, error) {
+			if name == "race" {
+				return raceDetector, nil
+			}
+			return false, fmt.Errorf("unknown condition %q", name)
+		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("SEED", seed)
 			e.Setenv("HOME", e.WorkDir)
