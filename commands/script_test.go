@@ -20,6 +20,8 @@ import (
 // TestMain lets the test binary be the program xm, for scripts and for tests
 // that need a process of its own.
 func TestMain(m *testing.M) {
+	// Under the race detector, each xm would sleep for a second at its end.
+	os.Setenv("GORACE", "atexit_sleep_ms=0")
 	testscript.Main(m, map[string]func(){"xm": func() {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		context.AfterFunc(ctx, stop)
@@ -32,8 +34,7 @@ func TestMain(m *testing.M) {
 }
 
 // Each script starts in an empty directory, with the original's files in $SEED.
-// "exits CODE command..." runs a command that must fail with that code. [race] is
-// true under the race detector, which makes key derivation take minutes.
+// "exits CODE command..." runs a command that must fail with that code.
 func TestScripts(t *testing.T) {
 	seed, err := filepath.Abs("testdata/seed")
 	if err != nil {
@@ -43,15 +44,10 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		Deadline:            time.Now().Add(4 * time.Minute), // bounds a failing test alone
-		Condition: func(name string) (bool, error) {
-			if name == "race" {
-				return raceDetector, nil
-			}
-			return false, fmt.Errorf("unknown condition %q", name)
-		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("SEED", seed)
 			e.Setenv("HOME", e.WorkDir)
+			e.Setenv("GORACE", os.Getenv("GORACE"))
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
