@@ -9,6 +9,7 @@ package commands
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -83,10 +84,15 @@ func noSuchCommand(c *cli.Context) error {
 
 // commandPath is what was typed to get to a command, as "xm user add".
 func commandPath(c *cli.Context) string {
-	if c.Command == nil || c.Command.Name == "" || c.Command.Name == c.App.Name {
-		return c.App.Name
+	path := c.App.Name
+	for _, ctx := range slices.Backward(c.Lineage()) {
+		// Each command with subcommands is there twice: as itself, and as an
+		// application of its own.
+		if cmd := ctx.Command; cmd != nil && cmd.Name != "" && !strings.HasSuffix(" "+path, " "+cmd.Name) {
+			path += " " + cmd.Name
+		}
 	}
-	return c.App.Name + " " + c.Command.FullName()
+	return path
 }
 
 // loadConfig reads the settings. Flags win.
