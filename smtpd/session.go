@@ -180,16 +180,16 @@ func init() { // not a literal: help, which is in the table, reads it
 	}
 }
 
-// unimplemented are verbs that RFC 5321 or its predecessors define. 502 tells
+// notOffered are verbs that RFC 5321 or its predecessors define. 502 tells
 // that the server knows what it does not do (section 4.2.4).
-var unimplemented = []string{"EXPN", "SEND", "SOML", "SAML", "TURN"}
+var notOffered = []string{"EXPN", "SEND", "SOML", "SAML", "TURN"}
 
 func (s *session) dispatch(text string) reply {
 	verb, arg, _ := strings.Cut(text, " ")
 	verb, arg = strings.ToUpper(verb), strings.TrimRight(arg, " \t") // RFC 5321, section 4.1.1
 	cmd, known := commands[verb]
 	switch {
-	case slices.Contains(unimplemented, verb):
+	case slices.Contains(notOffered, verb):
 		return reply{502, "5.5.1", verb + " is not offered here", false}
 	case !known:
 		return reply{500, "5.5.1", "Command not recognized: try HELP", false}
