@@ -68,5 +68,9 @@ func openInto(c *cli.Context, o *opener, in input) error {
 		}
 		return err
 	}
-	return out.commit()
+	if err := out.commit(); err != nil {
+		return err
+	}
+	o.report()
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/rsa"
 	"errors"
 	"io"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -149,7 +150,12 @@ func sealInto(c *cli.Context, keys sealingKeys, paths []string, in input) error 
 	return nil
 }
 
+// smallHeap is the GC percentage of streams: they make little garbage, and it is
+// not worth twice their memory.
+const smallHeap = 25
+
 func sealAll(keys sealingKeys, outs []output, in input) error {
+	debug.SetGCPercent(smallHeap)
 	spool, cleanUp := newSpool()
 	defer cleanUp()
 	var seals []func(io.Reader) error
@@ -160,10 +166,14 @@ func sealAll(keys sealingKeys, outs []output, in input) error {
 	if len(seals) == 1 {
 		return seals[0](in.Reader)
 	}
-	if seeker, ok := in.Reader.(io.ReadSeeker); ok {
-		return oneByOne(seals, seeker)
+	again, ok := in.Reader.(io.ReadSeeker)
+	if !ok {
+		var err error
+		if again, err = hide(in, spool); err != nil {
+			return err
+		}
 	}
-	return allAtOnce(seals, in)
+	return oneByOne(seals, again)
 }
 
 func oneByOne(seals []func(io.Reader) error, in io.ReadSeeker) error {
@@ -180,31 +190,4 @@ func oneByOne(seals []func(io.Reader) error, in io.ReadSeeker) error {
 		}
 	}
 	return nil
-}
-
-// allAtOnce reads an input that can't be read again for all.
-func allAtOnce(seals []func(io.Reader) error, in io.Reader) error {
-	results := make(chan error, len(seals))
-	var copies []io.Writer
-	var ends []*io.PipeWriter
-	for _, seal := range seals {
-		r, w := io.Pipe()
-		copies, ends = append(copies, w), append(ends, w)
-		go func() {
-			err := seal(r)
-			r.CloseWithError(err) // lets the copying end
-			results <- err
-		}()
-	}
-	_, err := io.CopyBuffer(io.MultiWriter(copies...), in, make([]byte, 64<<10))
-	for _, w := range ends {
-		w.CloseWithError(err) // nil is the end of the message
-	}
-	var first error
-	for range seals {
-		if serr := <-results; serr != nil && first == nil {
-			first = serr
-		}
-	}
-	return first
 }

@@ -40,7 +40,7 @@ type input struct {
 // openInput opens a file, or standard input.
 func openInput(c *cli.Context, path string) (input, error) {
 	if path != stdio {
-		f, err := os.Open(path)
+		f, err := await(c.Context, func() (*os.File, error) { return os.Open(path) })
 		if err != nil {
 			return input{}, err
 		}
@@ -66,7 +66,8 @@ func widen(stream any) {
 func inputOf(ctx context.Context, r io.Reader, close func() error) input {
 	widen(r)
 	if f, ok := r.(*os.File); ok {
-		if st, err := f.Stat(); err == nil && st.Mode().IsRegular() {
+		// A file without a size may be one of /proc, which can't be sought in.
+		if st, err := f.Stat(); err == nil && st.Mode().IsRegular() && st.Size() > 0 {
 			return input{regularFile{f, ctx}, st.Size(), close}
 		}
 	}
@@ -90,39 +91,44 @@ func (f regularFile) Read(p []byte) (int, error) {
 	return f.File.Read(p)
 }
 
+// await calls f, but leaves it behind when ctx ends: the process is about to end.
+func await[T any](ctx context.Context, f func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		v, err := f()
+		done <- result{v, err}
+	}()
+	select {
+	case <-ctx.Done():
+		var none T
+		return none, errInterrupted
+	case r := <-done:
+		return r.value, r.err
+	}
+}
+
 // interruptible stops waiting for a reader when ctx ends. The read that is under
 // way is left behind: the process is about to end.
 type interruptible struct {
-	ctx  context.Context
-	r    io.Reader
-	buf  []byte // not p: a read that is left behind may still write to it
-	done chan readResult
-}
-
-type readResult struct {
-	n   int
-	err error
+	ctx context.Context
+	r   io.Reader
+	buf []byte // not p: a read that is left behind may still write to it
 }
 
 func newInterruptible(ctx context.Context, r io.Reader) *interruptible {
-	return &interruptible{ctx: ctx, r: r, done: make(chan readResult, 1)}
+	return &interruptible{ctx: ctx, r: r}
 }
 
 func (i *interruptible) Read(p []byte) (int, error) {
 	if len(i.buf) < len(p) {
 		i.buf = make([]byte, len(p))
 	}
-	buf := i.buf[:len(p)]
-	go func() {
-		n, err := i.r.Read(buf)
-		i.done <- readResult{n, err}
-	}()
-	select {
-	case <-i.ctx.Done():
-		return 0, errInterrupted
-	case r := <-i.done:
-		return copy(p, buf[:r.n]), r.err
-	}
+	n, err := await(i.ctx, func() (int, error) { return i.r.Read(i.buf[:len(p)]) })
+	return copy(p, i.buf[:n]), err
 }
 
 // readInput reads a whole file, or standard input.

@@ -60,3 +60,39 @@ func TestInterruptedEncrypt(t *testing.T) {
 		}
 	}
 }
+
+// A pipe that nobody reads on does not keep a command from ending.
+func TestInterruptedWhileWriting(t *testing.T) {
+	dir := t.TempDir()
+	xm := func(args ...string) *exec.Cmd {
+		cmd := exec.Command("xm", args...)
+		cmd.Dir = dir
+		return cmd
+	}
+	if out, err := xm("keygen").CombinedOutput(); err != nil {
+		t.Fatal(err, string(out))
+	}
+	if err := os.WriteFile(filepath.Join(dir, "big"), make([]byte, 8<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := xm("encrypt", "key", "-i", "big", "-o", "-")
+	unread, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := unread.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	err = cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(stderr.String(), "interrupted") {
+		t.Errorf("%v, exit code %d, %q", err, code, stderr.String())
+	}
+}

@@ -79,10 +79,11 @@ func runKeyRestore(c *cli.Context) error {
 		return err
 	}
 	path := c.Args().First()
-	keys, p, err := readBackup(c, path)
+	keys, known, err := readBackup(c, path)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
+	p := known
 	if c.Bool("no-passphrase") {
 		p = nil
 	}
@@ -91,7 +92,7 @@ func runKeyRestore(c *cli.Context) error {
 		return err
 	}
 	defer ring.Close()
-	restored, err := ring.Restore(keys, p)
+	restored, err := ring.Restore(keys, p, known)
 	warnLoose(c, ring)
 	for _, r := range restored {
 		fingerprint := hybrid.Fingerprint(&r.Key.PublicKey)

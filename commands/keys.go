@@ -22,16 +22,13 @@ func ownKey(c *cli.Context, ring *keyring.Ring) (*rsa.PrivateKey, error) {
 	return key, err
 }
 
-// ownKeys reads the private key and the former ones, the newest first. It may ask
-// for a passphrase for each of them: what the current key does is to be tried
-// before, with ownKey.
-func ownKeys(c *cli.Context, ring *keyring.Ring) ([]keyring.OwnKey, error) {
-	keys, unread, err := ring.OwnKeys()
+// ownKeys reads the private key and the former ones, the newest first; unread
+// says why some could not be read. It may ask for a passphrase for each of them:
+// what the current key does is to be tried before, with ownKey.
+func ownKeys(c *cli.Context, ring *keyring.Ring) (keys []keyring.OwnKey, unread []error, err error) {
+	keys, unread, err = ring.OwnKeys()
 	warnLoose(c, ring)
-	for _, err := range unread {
-		say(c, "a former key can't be used: %v", err)
-	}
-	return keys, err
+	return keys, unread, err
 }
 
 // ensureOwnKey reads the private key, or makes a pair where there is none, with
@@ -102,6 +99,9 @@ func readsStdin(c *cli.Context) bool {
 	words := c.Args().Slice()
 	switch c.Command.Name {
 	case "encrypt", "send":
+		if len(c.StringSlice("r")) > 0 {
+			words = append([]string{""}, words...) // no USER among them
+		}
 		return c.String("i") == "" && (len(words) < 2 || slices.Equal(words[1:], []string{stdio}))
 	case "register":
 		return c.String("i") == "" && len(words) == 0

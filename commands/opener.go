@@ -2,7 +2,10 @@ package commands
 
 import (
 	"crypto/rsa"
+	"errors"
+	"fmt"
 	"io"
+	"runtime/debug"
 
 	"github.com/urfave/cli/v2"
 
@@ -18,6 +21,8 @@ type opener struct {
 	from []keyring.PublicKey
 	to   *rsa.PrivateKey
 	more []keyring.OwnKey // read only where the current key does not do
+	lost error            // a former key that could not be read
+	used []string         // what is to be said of the keys that were used
 }
 
 func newOpener(c *cli.Context, ring *keyring.Ring, user string) (*opener, error) {
@@ -26,6 +31,9 @@ func newOpener(c *cli.Context, ring *keyring.Ring, user string) (*opener, error)
 		return nil, err
 	}
 	sayUnread(c, unread)
+	if len(from) == 0 {
+		return nil, fmt.Errorf("%w: no key of %s can be read", keyring.ErrNotFound, user)
+	}
 	to, err := ownKey(c, ring)
 	if err != nil {
 		return nil, err
@@ -35,6 +43,7 @@ func newOpener(c *cli.Context, ring *keyring.Ring, user string) (*opener, error)
 
 // open is hybrid.Opener's.
 func (o *opener) open(dst io.Writer, src io.Reader) error {
+	debug.SetGCPercent(smallHeap)
 	spool, cleanUp := newSpool()
 	defer cleanUp()
 	h := hybrid.Opener{Format: hybrid.Signed, To: []*rsa.PrivateKey{o.to}, More: o.formerKeys, Spool: spool}
@@ -42,24 +51,39 @@ func (o *opener) open(dst io.Writer, src io.Reader) error {
 		h.From = append(h.From, key.Key)
 	}
 	opened, err := h.Open(dst, src)
+	if errors.Is(err, hybrid.ErrOtherRecipient) && o.lost != nil {
+		// It is the sender's, and may well be for the key that could not be read.
+		return fmt.Errorf("it is for none of the keys that could be read: %v", o.lost)
+	}
 	if err != nil {
 		return err
 	}
 	if key := o.from[opened.From]; key.Former {
-		say(o.c, "signed with a former key of %s: %s", key.Name, key.File)
+		o.used = append(o.used, fmt.Sprintf("signed with a former key of %s: %s", key.Name, key.File))
 	}
 	if opened.To > 0 {
-		say(o.c, "encrypted for a former key of yours: %s", o.more[opened.To-1].File)
+		o.used = append(o.used, "encrypted for a former key of yours: "+o.more[opened.To-1].File)
 	}
 	return nil
 }
 
+// report names the former keys that were used: once the message is safe.
+func (o *opener) report() {
+	for _, text := range o.used {
+		say(o.c, "%s", text)
+	}
+}
+
 // formerKeys reads one's own former keys.
 func (o *opener) formerKeys() (keys []*rsa.PrivateKey, err error) {
-	all, err := ownKeys(o.c, o.ring)
+	all, unread, err := ownKeys(o.c, o.ring)
+	if o.c.Context.Err() != nil {
+		return nil, errInterrupted
+	}
 	if err != nil {
 		return nil, err
 	}
+	o.lost = errors.Join(unread...)
 	for _, key := range all {
 		if key.Former {
 			o.more = append(o.more, key)

@@ -1,12 +1,15 @@
 package commands
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -49,16 +52,19 @@ func writeData(c *cli.Context, path string, data []byte, perm fs.FileMode, commi
 func openOutput(c *cli.Context, path string, perm fs.FileMode, commit func(*safefile.File) error) (output, error) {
 	if path == stdio {
 		widen(c.App.Writer)
-		return output{named{c.App.Writer, path}, func() error { return nil }, func() {}}, nil
+		return output{named{patient{c.Context, c.App.Writer}, path}, func() error { return nil }, func() {}}, nil
 	}
-	out, err := openFile(path, perm, commit)
+	out, err := openFile(c.Context, path, perm, commit)
 	if err != nil {
 		return output{}, nameError(path, err)
 	}
 	return out, nil
 }
 
-func openFile(name string, perm fs.FileMode, commit func(*safefile.File) error) (output, error) {
+func openFile(ctx context.Context, name string, perm fs.FileMode, commit func(*safefile.File) error) (output, error) {
+	if st, err := os.Stat(name); err == nil && (!st.Mode().IsRegular() || isDescriptor(name)) {
+		return openStream(ctx, name)
+	}
 	path, err := followLinks(name)
 	if err != nil {
 		return output{}, err
@@ -71,14 +77,62 @@ func openFile(name string, perm fs.FileMode, commit func(*safefile.File) error) 
 	if err != nil {
 		return output{}, err
 	}
-	st, err := f.Stat()
-	if err == nil && !st.Mode().IsRegular() {
-		return output{named{f, name}, f.Close, func() { f.Close() }}, nil
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
+	if err := errors.Join(f.Close(), mayReplace(path)); err != nil {
 		return output{}, err
 	}
 	return newFile(name, path, perm, commit)
+}
+
+// isDescriptor tells a name for something that is open, such as /dev/stdout:
+// that is to be written to, even if it is a file.
+func isDescriptor(name string) bool {
+	for _, dir := range []string{"/dev/fd/", "/dev/std", "/proc/"} {
+		if strings.HasPrefix(name, dir) {
+			return true
+		}
+	}
+	return false
+}
+
+// openStream opens a device or a pipe, which may take as long as nobody reads
+// it.
+func openStream(ctx context.Context, name string) (output, error) {
+	f, err := await(ctx, func() (*os.File, error) { return os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0) })
+	if err != nil {
+		return output{}, err
+	}
+	widen(f)
+	return output{named{patient{ctx, f}, name}, f.Close, func() { f.Close() }}, nil
+}
+
+// mayReplace keeps private keys: a sender decides what is in a message, and a
+// slip of the hand where it goes.
+func mayReplace(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil // what can't be read, but written to, is no key of ours
+	}
+	defer f.Close()
+	begin := make([]byte, 4096)
+	n, err := io.ReadFull(f, begin)
+	if err != nil && err != io.EOF && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return err
+	}
+	if bytes.Contains(begin[:n], []byte("PRIVATE KEY-----")) {
+		return errors.New("it holds a private key, which is never overwritten")
+	}
+	return nil
+}
+
+// patient gives up writing when ctx ends: a pipe may wait for its reader for
+// ever.
+type patient struct {
+	ctx context.Context
+	w   io.Writer
+}
+
+func (p patient) Write(data []byte) (int, error) {
+	return await(p.ctx, func() (int, error) { return p.w.Write(data) })
 }
 
 func newFile(name, path string, perm fs.FileMode, commit func(*safefile.File) error) (output, error) {

@@ -3,6 +3,7 @@ package commands
 import (
 	"io"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -16,6 +17,8 @@ const progressDelay = time.Second
 // progress shows on standard error how far an input is: octets, rate and time
 // left.
 type progress struct {
+	mu    sync.Mutex // a read that was left behind may still end
+	over  bool
 	total int64 // -1 if unknown
 	done  int64
 	began time.Time
@@ -57,9 +60,14 @@ func (r countedReader) Read(p []byte) (int, error) {
 }
 
 func (p *progress) add(n int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.done += n
+	if p.over {
+		return
+	}
 	if p.bar == nil && time.Since(p.began) > progressDelay {
-		p.bar = progressbar.NewOptions64(p.total, progressbar.OptionSetWriter(p.to), progressbar.OptionShowBytes(true),
+		p.bar = progressbar.NewOptions64(p.total, progressbar.OptionSetWriter(p.to), progressbar.OptionShowBytes(true), progressbar.OptionShowCount(),
 			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
 	}
 	if p.bar != nil {
@@ -68,6 +76,9 @@ func (p *progress) add(n int64) {
 }
 
 func (p *progress) finish() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.over = true
 	if p.bar != nil {
 		_ = p.bar.Clear()
 	}

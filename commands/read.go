@@ -84,6 +84,7 @@ func openMessage(c *cli.Context, number int, m mailclient.Message) error {
 	if err := o.open(&text, bytes.NewReader(m.Payload)); err != nil {
 		return fmt.Errorf("message %d, verified with %s.pub: %w", number, name, err)
 	}
+	o.report()
 	say(c, "message %d is signed with the key of %s", number, name)
 	return show(c, text.Bytes())
 }

@@ -127,7 +127,10 @@ func checkSize(f Format, field headerField) error {
 	case f == Unsigned && field.name == "iv" && size >= 2048/8:
 		return refuse("this is %v, not %v", Signed, Unsigned)
 	}
-	return refuse("the %s has %d octets, and %d are expected", field.name, size, field.sizes[0])
+	if field.name == "iv" || field.name == "tag" {
+		return refuse("the %s has %d octets, and %d are expected", field.name, size, field.sizes[0])
+	}
+	return refuse("the %s has %d octets, which is not the size of the key", field.name, size)
 }
 
 // ciphertext reads the last field in pieces, as digits. limit is kept by the

@@ -62,6 +62,10 @@ func (f Format) String() string {
 // keys and input that is no payload at all.
 var ErrNotAuthentic = errors.New("not authentic")
 
+// ErrOtherRecipient is matched, beside ErrNotAuthentic, by the error for a payload
+// that none of the private keys opens.
+var ErrOtherRecipient = errors.New("it is encrypted for another key, or was changed")
+
 func refuse(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{ErrNotAuthentic}, args...)...)
 }

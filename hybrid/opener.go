@@ -102,7 +102,7 @@ func (o Opener) authenticate(h header) (Opened, []byte, error) {
 		at += len(o.To)
 	}
 	if key == nil {
-		return Opened{}, nil, refuse("it is encrypted for another key, or was changed")
+		return Opened{}, nil, refuse("%w", ErrOtherRecipient)
 	}
 	opened.To = at
 	return opened, key, nil
@@ -130,11 +130,11 @@ func (o Opener) signatureSizes() (sizes []int) {
 }
 
 func (o Opener) keySizes() (sizes []int) {
+	if o.More != nil { // any size that a key may have
+		return []int{2048 / 8, 3072 / 8, 4096 / 8}
+	}
 	for _, key := range o.To {
 		sizes = append(sizes, key.Size())
-	}
-	if o.More != nil { // any size that a key may have
-		sizes = append(sizes, 2048/8, 3072/8, 4096/8)
 	}
 	return sizes
 }
@@ -145,13 +145,13 @@ type opening struct {
 	g     *pieceGCM
 	tag   []byte
 	total total
-	sums  []field
+	first verified
 }
 
 // twice verifies, and then decrypts what is still the same.
 func (w *opening) twice(r *bufio.Reader, src io.ReadSeeker, ciphertextAt int64) error {
 	err := w.verify(r, func(p *piece) error {
-		w.sums = append(w.sums, p.sum)
+		w.first.add(p)
 		return nil
 	})
 	if err != nil {
@@ -161,9 +161,8 @@ func (w *opening) twice(r *bufio.Reader, src io.ReadSeeker, ciphertextAt int64) 
 		return err
 	}
 	r.Reset(src)
-	pieces := 0
 	err = pipeline(ciphertext{r}.fill, func(p *piece) { w.sum(p); w.g.crypt(p.data, p.number) }, func(p *piece) error {
-		if pieces++; pieces > len(w.sums) || p.sum != w.sums[p.number] {
+		if !w.first.same(p) {
 			return errChanged
 		}
 		_, err := w.dst.Write(p.data)
@@ -172,10 +171,10 @@ func (w *opening) twice(r *bufio.Reader, src io.ReadSeeker, ciphertextAt int64) 
 	if errors.Is(err, ErrNotAuthentic) {
 		return errChanged // it was, a moment ago
 	}
-	if err == nil && pieces != len(w.sums) {
-		return errChanged
+	if err != nil {
+		return err
 	}
-	return err
+	return w.first.end()
 }
 
 // spooled keeps the ciphertext aside while it is verified.

@@ -18,9 +18,6 @@ const MaxMessage = 1<<36 - 32
 // ErrTooLong says that a message is over MaxMessage.
 var ErrTooLong = fmt.Errorf("the message has over %d octets, which is all that the format holds", int64(MaxMessage))
 
-// errChanged says that the second reading of an input found something else.
-var errChanged = errors.New("the input was changed while it was read")
-
 // Spool makes a place for ciphertext between two passes: a private temporary
 // file, which the caller removes.
 type Spool func() (io.ReadWriteSeeker, error)
@@ -86,7 +83,7 @@ type sealing struct {
 	g      *pieceGCM
 	header header
 	total  total
-	sums   []field
+	first  verified
 }
 
 func (s Sealer) begin(dst io.Writer) (*sealing, error) {
@@ -151,7 +148,7 @@ func (w *sealing) twice(src io.ReadSeeker) error {
 		return err
 	}
 	err = pipeline(readPlain(src), w.encrypt, func(p *piece) error {
-		w.sums = append(w.sums, p.sum)
+		w.first.add(p)
 		return w.count(p)
 	})
 	if err != nil {
@@ -163,9 +160,8 @@ func (w *sealing) twice(src io.ReadSeeker) error {
 	if err := w.writeHeader(); err != nil {
 		return err
 	}
-	pieces := 0
 	err = pipeline(readPlain(src), func(p *piece) { w.encrypt(p); w.digits(p) }, func(p *piece) error {
-		if pieces++; pieces > len(w.sums) || p.sum != w.sums[p.number] {
+		if !w.first.same(p) {
 			return errChanged
 		}
 		_, err := w.dst.Write(p.text)
@@ -174,8 +170,8 @@ func (w *sealing) twice(src io.ReadSeeker) error {
 	if err != nil {
 		return err
 	}
-	if pieces != len(w.sums) {
-		return errChanged
+	if err := w.first.end(); err != nil {
+		return err
 	}
 	return w.end()
 }

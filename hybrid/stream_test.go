@@ -162,6 +162,21 @@ func TestInputChangesBetweenPasses(t *testing.T) {
 		}
 	}
 
+	// Zeros at the end of the ciphertext leave no trace in GHASH, up to the end of
+	// a block, or of a piece that is empty.
+	for _, c := range []struct{ message, zeros int }{{5, 1}, {5, 11}, {0, 1}, {0, 100_000}, {pieceSize, 1000}, {pieceSize + 1, 15}} {
+		payload, err := Seal(testMessage(c.message), &me.PublicKey, me)
+		if err != nil {
+			t.Fatal(err)
+		}
+		longer := append(append(bytes.Clone(payload[:len(payload)-1]), bytes.Repeat([]byte("00"), c.zeros)...), '$')
+		var out bytes.Buffer
+		_, err = o.Open(&out, &changing{Reader: bytes.NewReader(payload), then: longer})
+		if !errors.Is(err, errChanged) || !bytes.HasPrefix(testMessage(c.message), out.Bytes()) {
+			t.Errorf("%d octets and %d zeros: %v, and %d octets came out", c.message, c.zeros, err, out.Len())
+		}
+	}
+
 	s := Sealer{Format: Signed, To: &me.PublicKey, From: me}
 	changed := bytes.Clone(message)
 	changed[3*pieceSize]++

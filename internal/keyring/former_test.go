@@ -247,7 +247,7 @@ func TestRestore(t *testing.T) {
 	backup := []*rsa.PrivateKey{current, old}
 	to, dir := open(t)
 	for i, want := range []int{2, 0} { // new files, the second time none
-		restored, err := to.Restore(backup, []byte("secret"))
+		restored, err := to.Restore(backup, []byte("secret"), []byte("secret"))
 		count := 0
 		for _, r := range restored {
 			if r.File != "" {
@@ -276,7 +276,7 @@ func TestRestore(t *testing.T) {
 	to, dir = open(t)
 	mine := generate(t, to, "")
 	before, _ := os.ReadFile(filepath.Join(dir, "key.priv"))
-	if _, err := to.Restore(backup, nil); err != nil {
+	if _, err := to.Restore(backup, nil, []byte("secret")); err != nil {
 		t.Fatal(err)
 	}
 	check("beside another key", mine, current, old)
@@ -295,18 +295,18 @@ func TestRestoreBesideAPublicKey(t *testing.T) {
 	key, other := generate(t, from, ""), generate(t, from, "")
 	to, dir := open(t)
 	os.WriteFile(filepath.Join(dir, "key.pub"), hybrid.MarshalPublicKey(&key.PublicKey), 0o600)
-	if _, err := to.Restore([]*rsa.PrivateKey{other}, nil); err == nil || !strings.Contains(err.Error(), "half of another key") {
+	if _, err := to.Restore([]*rsa.PrivateKey{other}, nil, nil); err == nil || !strings.Contains(err.Error(), "half of another key") {
 		t.Errorf("another key's half: %v", err)
 	}
 	if got := files(t, dir); !slices.Equal(got, []string{"key.pub"}) {
 		t.Errorf("it wrote %v", got)
 	}
-	if _, err := to.Restore([]*rsa.PrivateKey{key}, nil); err != nil {
+	if _, err := to.Restore([]*rsa.PrivateKey{key}, nil, nil); err != nil {
 		t.Error(err)
 	}
 	// A damaged key.priv is nobody's: the key is put beside it.
 	os.WriteFile(filepath.Join(dir, "key.priv"), []byte("damaged"), 0o600)
-	if got, err := to.Restore([]*rsa.PrivateKey{key}, nil); err != nil || len(got) != 1 || !strings.Contains(got[0].File, "/former/") {
+	if got, err := to.Restore([]*rsa.PrivateKey{key}, nil, nil); err != nil || len(got) != 1 || !strings.Contains(got[0].File, "/former/") {
 		t.Errorf("beside a damaged key: %+v, %v", got, err)
 	}
 }

@@ -186,6 +186,11 @@ func (r *Ring) Ensure(passphrase []byte) (key *rsa.PrivateKey, made bool, err er
 
 // RestorePublic makes a lost key.pub again. It reports whether it had to.
 func (r *Ring) RestorePublic() (made bool, err error) {
+	unlock, err := r.lock()
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
 	if _, err := r.root.Lstat(publicFile); !errors.Is(err, fs.ErrNotExist) {
 		return false, err
 	}

@@ -18,14 +18,15 @@ type Restored struct {
 
 // Restore puts keys back, the newest first, under a passphrase unless that is
 // empty. The first becomes key.priv where there is none; others go to former/,
-// unless they are in the ring already. Nothing is overwritten.
-func (r *Ring) Restore(keys []*rsa.PrivateKey, passphrase []byte) ([]Restored, error) {
+// unless they are in the ring already. Nothing is overwritten. known is a
+// passphrase that keys in the ring may have.
+func (r *Ring) Restore(keys []*rsa.PrivateKey, passphrase, known []byte) ([]Restored, error) {
 	unlock, err := r.lock()
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	there, err := r.privateHalves()
+	there, err := r.privateHalves(known)
 	if err != nil {
 		return nil, err
 	}
@@ -79,10 +80,9 @@ func (r *Ring) restoreFormer(key *rsa.PrivateKey, passphrase []byte) (file strin
 	return r.path(stem + privSuffix), r.writePair(stem, key, passphrase)
 }
 
-// privateHalves finds the keys whose private half is in the ring. Nobody is
-// asked for a passphrase: the public half beside an encrypted key tells whose it
-// is. Damaged keys don't count.
-func (r *Ring) privateHalves() ([]*rsa.PublicKey, error) {
+// privateHalves finds the keys whose private half is in the ring, for certain:
+// one that is damaged, or that the passphrase does not open, does not count.
+func (r *Ring) privateHalves(passphrase []byte) ([]*rsa.PublicKey, error) {
 	formers, err := r.formers(Own)
 	if err != nil {
 		return nil, err
@@ -97,13 +97,8 @@ func (r *Ring) privateHalves() ([]*rsa.PublicKey, error) {
 		if err != nil {
 			continue
 		}
-		key, err := hybrid.ParsePrivateKey(data)
-		if err == nil {
+		if key, err := hybrid.DecryptPrivateKey(data, passphrase); err == nil {
 			there = append(there, &key.PublicKey)
-			continue
-		}
-		if public, pubErr := r.public(stem+pubSuffix, ""); pubErr == nil && errors.Is(err, hybrid.ErrPassphraseNeeded) {
-			there = append(there, public)
 		}
 	}
 	return there, nil
