@@ -150,12 +150,12 @@ func sealInto(c *cli.Context, keys sealingKeys, paths []string, in input) error 
 	return nil
 }
 
-// smallHeap is the GC percentage of streams: they make little garbage, and it is
-// not worth twice their memory.
-const smallHeap = 25
+// heapLimit keeps streams of any length within 32 MiB, the program itself
+// included: near it, garbage is collected more often.
+const heapLimit = 18 << 20
 
 func sealAll(keys sealingKeys, outs []output, in input) error {
-	debug.SetGCPercent(smallHeap)
+	debug.SetMemoryLimit(heapLimit)
 	spool, cleanUp := newSpool()
 	defer cleanUp()
 	var seals []func(io.Reader) error

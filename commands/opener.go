@@ -43,7 +43,7 @@ func newOpener(c *cli.Context, ring *keyring.Ring, user string) (*opener, error)
 
 // open is hybrid.Opener's.
 func (o *opener) open(dst io.Writer, src io.Reader) error {
-	debug.SetGCPercent(smallHeap)
+	debug.SetMemoryLimit(heapLimit)
 	spool, cleanUp := newSpool()
 	defer cleanUp()
 	h := hybrid.Opener{Format: hybrid.Signed, To: []*rsa.PrivateKey{o.to}, More: o.formerKeys, Spool: spool}

@@ -52,7 +52,7 @@ func writeData(c *cli.Context, path string, data []byte, perm fs.FileMode, commi
 func openOutput(c *cli.Context, path string, perm fs.FileMode, commit func(*safefile.File) error) (output, error) {
 	if path == stdio {
 		widen(c.App.Writer)
-		return output{named{patient{c.Context, c.App.Writer}, path}, func() error { return nil }, func() {}}, nil
+		return output{named{interruptibleWriter(c.Context, c.App.Writer), path}, func() error { return nil }, func() {}}, nil
 	}
 	out, err := openFile(c.Context, path, perm, commit)
 	if err != nil {
@@ -102,7 +102,7 @@ func openStream(ctx context.Context, name string) (output, error) {
 		return output{}, err
 	}
 	widen(f)
-	return output{named{patient{ctx, f}, name}, f.Close, func() { f.Close() }}, nil
+	return output{named{interruptibleWriter(ctx, f), name}, f.Close, func() { f.Close() }}, nil
 }
 
 // mayReplace keeps private keys: a sender decides what is in a message, and a
@@ -124,14 +124,23 @@ func mayReplace(path string) error {
 	return nil
 }
 
-// patient gives up writing when ctx ends: a pipe may wait for its reader for
-// ever.
-type patient struct {
+// interruptibleWriter gives up writing to a pipe when ctx ends: that may wait for
+// its reader for ever.
+func interruptibleWriter(ctx context.Context, w io.Writer) io.Writer {
+	if f, ok := w.(*os.File); ok {
+		if st, err := f.Stat(); err == nil && st.Mode()&(fs.ModeNamedPipe|fs.ModeSocket) != 0 {
+			return pipeWriter{ctx, w}
+		}
+	}
+	return w
+}
+
+type pipeWriter struct {
 	ctx context.Context
 	w   io.Writer
 }
 
-func (p patient) Write(data []byte) (int, error) {
+func (p pipeWriter) Write(data []byte) (int, error) {
 	return await(p.ctx, func() (int, error) { return p.w.Write(data) })
 }
 
