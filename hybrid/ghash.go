@@ -66,7 +66,7 @@ func (a field) pow(n uint64) field {
 
 // pieceSize is how much of a message is worked on at a time: a multiple of the
 // block size.
-const pieceSize = 128 << 10
+const pieceSize = 256 << 10
 
 const gcmBlock = 16
 
