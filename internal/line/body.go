@@ -67,10 +67,34 @@ func (b *Body) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// WriteTo is Read without a copy between. An error of w ends it; the rest of the
+// message is still to be read.
+func (b *Body) WriteTo(w io.Writer) (total int64, err error) {
+	for {
+		if len(b.chunk) > 0 {
+			n, err := w.Write(b.chunk)
+			total += int64(n)
+			if b.chunk = b.chunk[n:]; err != nil {
+				return total, err
+			}
+		}
+		if b.err == nil {
+			if b.chunk, b.err = b.next(); b.err != nil {
+				b.done()
+			}
+			continue
+		}
+		if b.err == io.EOF {
+			return total, nil
+		}
+		return total, b.err
+	}
+}
+
 // Finish reads what is left. It returns nil if the message was good, and
 // otherwise what Read returns at its end.
 func (b *Body) Finish() error {
-	_, err := io.Copy(io.Discard, b)
+	_, err := b.WriteTo(io.Discard)
 	return err
 }
 

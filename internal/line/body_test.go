@@ -3,8 +3,10 @@ package line
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -160,3 +162,22 @@ func TestDotWriterReportsErrors(t *testing.T) {
 type failingWriter struct{ err error }
 
 func (w failingWriter) Write([]byte) (int, error) { return 0, w.err }
+
+func TestTextCheckInAnyPieces(t *testing.T) {
+	for text, want := range map[string]error{
+		"": nil, "a": nil, "a\r\nb\r\n": nil, "\r\n\r\n": nil,
+		"a\nb": ErrBareLineEnd, "\n": ErrBareLineEnd, "a\rb": ErrBareLineEnd, "a\r": ErrBareLineEnd, "\r\r\n": ErrBareLineEnd, "\r\n\n": ErrBareLineEnd,
+		"a\x00b": ErrNUL,
+	} {
+		for size := 1; size <= len(text)+1; size++ {
+			var c TextCheck
+			var got error
+			for piece := range slices.Chunk([]byte(text), size) {
+				got = cmp.Or(got, c.Next(piece))
+			}
+			if got = cmp.Or(got, c.End()); got != want {
+				t.Errorf("%q in pieces of %d: %v, want %v", text, size, got, want)
+			}
+		}
+	}
+}

@@ -5,11 +5,13 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"time"
 )
@@ -17,6 +19,8 @@ import (
 var (
 	// ErrStopping is returned by ReadLine when the server stops.
 	ErrStopping = errors.New("the server is stopping")
+	// ErrExpired is returned by ReadLine when the session's lifetime is over.
+	ErrExpired = errors.New("the session took too long")
 	// ErrLineEnd is returned for a line that does not end with CRLF, or holds a
 	// CR elsewhere. The line has been read.
 	ErrLineEnd = errors.New("a line must end with CRLF")
@@ -40,7 +44,11 @@ type Conn struct {
 	// ID tells sessions apart in the log.
 	ID string
 
-	nc          net.Conn
+	srv         *Server
+	raw         net.Conn // below TLS
+	nc          net.Conn // what is read and written
+	tls         *TLS     // nil in clear
+	expires     time.Time
 	peer        netip.Addr
 	in          *bufio.Reader
 	out         *bufio.Writer
@@ -48,25 +56,28 @@ type Conn struct {
 	ctx         context.Context
 	cancel      context.CancelFunc
 
-	mu       sync.Mutex // guards what interrupt, from another goroutine, needs
+	mu       sync.Mutex // guards what interrupt, from another goroutine, needs: nc, too
 	idle     bool
 	stopping bool
 }
 
-func newConn(nc net.Conn) *Conn {
+func newConn(srv *Server, nc net.Conn) *Conn {
 	var id [6]byte
 	rand.Read(id[:])
-	c := &Conn{ID: hex.EncodeToString(id[:]), nc: nc}
+	c := &Conn{ID: hex.EncodeToString(id[:]), srv: srv, raw: nc, nc: nc}
+	if srv.Lifetime > 0 {
+		c.expires = time.Now().Add(srv.Lifetime)
+	}
 	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
 		c.peer = a.AddrPort().Addr().Unmap()
 	}
 	c.in = bufio.NewReaderSize(timedReader{c}, bufferSize)
-	c.out = bufio.NewWriterSize(timedWriter{nc}, bufferSize)
+	c.out = bufio.NewWriterSize(timedWriter{c}, bufferSize)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
 }
 
-// Peer is the other side's address; invalid if it has none.
+// Peer is the client's address; invalid if that is not known.
 func (c *Conn) Peer() netip.Addr { return c.peer }
 
 // Context ends with the connection.
@@ -76,20 +87,29 @@ type timedReader struct{ c *Conn }
 
 func (r timedReader) Read(p []byte) (int, error) {
 	if r.c.readTimeout > 0 {
-		if err := r.c.nc.SetReadDeadline(time.Now().Add(r.c.readTimeout)); err != nil {
+		if err := r.c.nc.SetReadDeadline(r.c.deadline(r.c.readTimeout)); err != nil {
 			return 0, err
 		}
 	}
 	return r.c.nc.Read(p)
 }
 
-type timedWriter struct{ nc net.Conn }
+type timedWriter struct{ c *Conn }
 
 func (w timedWriter) Write(p []byte) (int, error) {
-	if err := w.nc.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+	if err := w.c.nc.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return 0, err
 	}
-	return w.nc.Write(p)
+	return w.c.nc.Write(p)
+}
+
+// deadline is the end of a wait that begins now: no session lives for ever.
+func (c *Conn) deadline(timeout time.Duration) time.Time {
+	end := time.Now().Add(timeout)
+	if !c.expires.IsZero() && c.expires.Before(end) {
+		return c.expires
+	}
+	return end
 }
 
 // ReadLine reads a line of at most max octets and returns it without its CRLF;
@@ -102,8 +122,11 @@ func (c *Conn) ReadLine(max int, timeout time.Duration, idle bool) ([]byte, erro
 		return nil, err
 	}
 	line, err := c.readLine(max)
-	if c.endWait() && err != nil {
+	switch interrupted := c.endWait(); {
+	case interrupted && err != nil:
 		return nil, ErrStopping
+	case errors.Is(err, os.ErrDeadlineExceeded) && !c.expires.IsZero() && !time.Now().Before(c.expires):
+		return nil, ErrExpired
 	}
 	return line, err
 }
@@ -115,7 +138,7 @@ func (c *Conn) beginWait(timeout time.Duration, idle bool) error {
 		return ErrStopping
 	}
 	c.idle = idle
-	return c.nc.SetReadDeadline(time.Now().Add(timeout))
+	return c.nc.SetReadDeadline(c.deadline(timeout))
 }
 
 // endWait reports whether the wait was interrupted.
@@ -211,19 +234,24 @@ func (c *Conn) Pause(d time.Duration) { sleep(c.ctx, d) }
 // hangUp says goodbye so that the peer gets the last reply: a close with unread
 // input makes TCP reset the connection, and drop what was sent.
 func (c *Conn) hangUp() {
+	if secured, ok := c.nc.(*tls.Conn); ok {
+		// RFC 8446, section 6.1: it tells that nothing was cut off. The peer may be gone.
+		_ = secured.CloseWrite()
+	}
 	c.mu.Lock()
 	stopping := c.stopping
 	c.mu.Unlock()
-	half, ok := c.nc.(interface{ CloseWrite() error })
+	half, ok := c.raw.(interface{ CloseWrite() error })
 	if !ok || stopping || half.CloseWrite() != nil {
 		return
 	}
-	if c.nc.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
-		_, _ = io.CopyN(io.Discard, c.nc, lingerSize) // whatever it says, it is over
+	if c.raw.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
+		_, _ = io.CopyN(io.Discard, c.raw, lingerSize) // whatever it says, it is over
 	}
 }
 
+// close ends the connection at once, whatever another goroutine does with it.
 func (c *Conn) close() {
 	c.cancel()
-	c.nc.Close()
+	c.raw.Close()
 }

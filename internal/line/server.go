@@ -1,6 +1,6 @@
 // Package line is what the line-based servers share: the accept loop and its
-// graceful stop, connection limits, bounded reading of CRLF lines under
-// deadlines, and dot-stuffed bodies.
+// graceful stop, connection limits, the PROXY protocol, TLS from the start or
+// later, bounded reading of CRLF lines under deadlines, and message bodies.
 //
 // A protocol server fills in a Server and calls Serve; each connection gets its
 // own goroutine, a Conn and a call of Handle.
@@ -8,21 +8,19 @@ package line
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 )
 
-// Defaults of Server's limits.
-const (
-	DefaultMaxConns   = 20_000
-	DefaultMaxPerAddr = 100
-	DefaultGrace      = 10 * time.Second
-)
+// DefaultGrace is that of Server.
+const DefaultGrace = 10 * time.Second
 
 // maxBackoff bounds the wait after a failed accept: out of descriptors, say.
 const maxBackoff = time.Second
@@ -34,16 +32,25 @@ type Server struct {
 	// Busy is sent, with CRLF, to a connection over one of the limits, before
 	// that is closed.
 	Busy string
-	// MaxConns limits the connections, and MaxPerAddr those from one IPv4
-	// address or IPv6 /64 other than loopback. 0 means the default.
-	MaxConns, MaxPerAddr int
+	// Limits may be shared with other servers; nil means the defaults.
+	Limits *Limits
+	// Lifetime is how long a session may take in all. 0 means for ever.
+	Lifetime time.Duration
 	// Grace is how long sessions may go on after the stop. 0 means the default.
 	Grace time.Duration
-	Log   *slog.Logger
+	// Certificate is for StartTLS; nil for none. ImplicitTLS begins each
+	// connection with the handshake. ALPN is the protocol's registered name.
+	Certificate *Certificate
+	ImplicitTLS bool
+	ALPN        string
+	// Proxies are the balancers whose connections begin with a PROXY header. No
+	// other peer's may.
+	Proxies []netip.Prefix
+	Log     *slog.Logger
 
 	mu       sync.Mutex
 	conns    map[*Conn]struct{}
-	perAddr  map[netip.Prefix]int
+	config   *tls.Config // for Certificate
 	stopping bool
 	sessions sync.WaitGroup
 }
@@ -54,6 +61,13 @@ type Server struct {
 // and what is left is cut off. It returns nil after such a stop, or the error
 // that ended the listener.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	if s.ImplicitTLS && s.Certificate == nil {
+		return errors.Join(ErrNoTLS, l.Close())
+	}
+	if s.Limits == nil {
+		s.Limits = &Limits{}
+	}
+	s.conns = map[*Conn]struct{}{}
 	defer context.AfterFunc(ctx, func() { l.Close() })()
 	return errors.Join(s.accept(ctx, l), s.stop())
 }
@@ -89,65 +103,71 @@ func sleep(ctx context.Context, d time.Duration) {
 }
 
 func (s *Server) start(nc net.Conn) {
-	c := newConn(nc)
-	if !s.admit(c) {
-		s.Log.Warn("too many connections", "peer", c.Peer())
-		c.Reply(s.Busy)
+	c := newConn(s, nc)
+	if !s.register(c) {
 		c.close()
 		return
 	}
 	go func() {
 		defer s.sessions.Done()
-		defer s.dismiss(c)
+		defer s.forget(c)
 		defer c.close()
 		defer func() {
 			if v := recover(); v != nil { // one peer must not end the others' sessions
 				s.Log.Error("session panicked", "session", c.ID, "panic", v, "stack", string(debug.Stack()))
 			}
 		}()
-		s.Handle(c)
-		c.hangUp()
+		s.session(c)
 	}()
 }
 
-func (s *Server) admit(c *Conn) bool {
+// session finds out who the peer is, and runs the protocol.
+func (s *Server) session(c *Conn) {
+	if proxy := c.peer; contains(s.Proxies, proxy) {
+		var err error
+		if c.peer, err = readProxyHeader(c.raw); err != nil {
+			s.Log.Warn("PROXY header", "session", c.ID, "proxy", proxy, "err", err)
+			return
+		}
+	}
+	if !s.Limits.enter(c.peer) {
+		s.Log.Warn("too many connections", "peer", c.peer)
+		if !s.ImplicitTLS { // else it can't be said before the handshake, which is not worth it
+			_ = c.Reply(s.Busy) // it is over, heard or not
+		}
+		return
+	}
+	defer s.Limits.leave(c.peer)
+	if s.ImplicitTLS {
+		if _, err := c.StartTLS(); err != nil {
+			s.Log.Info("connection refused", "session", c.ID, "peer", c.peer, "err", err)
+			return
+		}
+	}
+	s.Handle(c)
+	c.hangUp()
+}
+
+func contains(nets []netip.Prefix, a netip.Addr) bool {
+	return slices.ContainsFunc(nets, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// register makes the connection one that the stop knows of.
+func (s *Server) register(c *Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.conns == nil {
-		s.conns, s.perAddr = map[*Conn]struct{}{}, map[netip.Prefix]int{}
-	}
-	net := neighbourhood(c.Peer())
-	if s.stopping || len(s.conns) >= orDefault(s.MaxConns, DefaultMaxConns) ||
-		!c.Peer().IsLoopback() && s.perAddr[net] >= orDefault(s.MaxPerAddr, DefaultMaxPerAddr) {
+	if s.stopping {
 		return false
 	}
 	s.conns[c] = struct{}{}
-	s.perAddr[net]++
 	s.sessions.Add(1)
 	return true
 }
 
-func (s *Server) dismiss(c *Conn) {
+func (s *Server) forget(c *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
-	net := neighbourhood(c.Peer())
-	if s.perAddr[net]--; s.perAddr[net] == 0 {
-		delete(s.perAddr, net)
-	}
-}
-
-// neighbourhood is what one host commands: an IPv4 address or an IPv6 /64.
-func neighbourhood(a netip.Addr) netip.Prefix {
-	bits := a.BitLen()
-	if a.Is6() {
-		bits = 64
-	}
-	p, err := a.Prefix(bits)
-	if err != nil {
-		return netip.Prefix{} // no address at all: a pipe in a test
-	}
-	return p
 }
 
 func orDefault[T int | time.Duration](v, def T) T {

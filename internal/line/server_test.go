@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -26,6 +27,17 @@ func echo(c *Conn) {
 			return
 		case string(l) == "panic":
 			panic("on request")
+		case string(l) == "peer":
+			c.Reply(c.Peer().String())
+		case string(l) == "tls":
+			if !c.CanStartTLS() {
+				c.Reply(ErrNoTLS.Error())
+				continue
+			}
+			c.Reply("go ahead")
+			if _, err := c.StartTLS(); err != nil {
+				return
+			}
 		case string(l) == "busy":
 			c.Reply("busy")
 			if _, err := c.ReadLine(20, time.Minute, false); err != nil {
@@ -153,7 +165,7 @@ func TestGraceIsBounded(t *testing.T) {
 }
 
 func TestMaxConns(t *testing.T) {
-	r := start(t, &Server{MaxConns: 1, Busy: "too many"})
+	r := start(t, &Server{Limits: &Limits{MaxConns: 1}, Busy: "too many"})
 	first := r.dial(t)
 	first.ask("a\r\n", "a")
 	second := r.dial(t)
@@ -162,36 +174,25 @@ func TestMaxConns(t *testing.T) {
 	first.ask("b\r\n", "b")
 }
 
-func TestNeighbourhood(t *testing.T) {
-	s := &Server{MaxPerAddr: 1}
-	at := func(ip string) *Conn {
-		c := newConn(fakeConn{addr: &net.TCPAddr{IP: net.ParseIP(ip), Port: 1}})
-		return c
-	}
+func TestLimitsPerAddress(t *testing.T) {
+	l := &Limits{MaxPerAddr: 1}
 	for _, step := range []struct {
 		ip   string
 		want bool
 	}{
-		{"192.0.2.1", true}, {"192.0.2.1", false}, {"192.0.2.2", true}, {"::ffff:192.0.2.2", false},
+		{"192.0.2.1", true}, {"192.0.2.1", false}, {"192.0.2.2", true},
 		{"2001:db8::1", true}, {"2001:db8::2", false}, {"2001:db8:0:1::1", true},
 		{"127.0.0.1", true}, {"127.0.0.1", true}, {"::1", true}, {"::1", true},
 	} {
-		if got := s.admit(at(step.ip)); got != step.want {
+		if got := l.enter(netip.MustParseAddr(step.ip)); got != step.want {
 			t.Errorf("%s admitted: %v, want %v", step.ip, got, step.want)
 		}
 	}
-	s.dismiss(at("192.0.2.1"))
-	if !s.admit(at("192.0.2.1")) {
+	l.leave(netip.MustParseAddr("192.0.2.1"))
+	if !l.enter(netip.MustParseAddr("192.0.2.1")) {
 		t.Error("a place that was given back is not free")
 	}
 }
-
-type fakeConn struct {
-	net.Conn
-	addr net.Addr
-}
-
-func (f fakeConn) RemoteAddr() net.Addr { return f.addr }
 
 // flakyListener fails a few times before it works.
 type flakyListener struct {
@@ -228,7 +229,7 @@ func TestAcceptRecovers(t *testing.T) {
 func TestSlowLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ours, theirs := net.Pipe()
-		c := newConn(theirs)
+		c := newConn(&Server{}, theirs)
 		var writer sync.WaitGroup
 		writer.Go(func() {
 			for { // until the other side is closed
@@ -253,7 +254,7 @@ func TestSlowLine(t *testing.T) {
 func TestSlowBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ours, theirs := net.Pipe()
-		c := newConn(theirs)
+		c := newConn(&Server{}, theirs)
 		go func() {
 			for _, part := range []string{"a\r\n", "b\r\n", ".\r\n"} {
 				time.Sleep(50 * time.Second)
@@ -269,6 +270,34 @@ func TestSlowBody(t *testing.T) {
 			t.Errorf("a silent sender: %v after %v", err, time.Since(began))
 		}
 		c.close()
+		ours.Close()
+	})
+}
+
+// No session outlives its lifetime, busy as it may be.
+func TestLifetime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		c := newConn(&Server{Lifetime: time.Hour}, theirs)
+		var writer sync.WaitGroup
+		writer.Go(func() {
+			for {
+				if _, err := ours.Write([]byte("hello\r\n")); err != nil {
+					return
+				}
+				time.Sleep(50 * time.Second)
+			}
+		})
+		began := time.Now()
+		var err error
+		for err == nil {
+			_, err = c.ReadLine(100, time.Minute, true)
+		}
+		if took := time.Since(began); err != ErrExpired || took != time.Hour {
+			t.Errorf("%v after %v", err, took)
+		}
+		c.close()
+		writer.Wait()
 		ours.Close()
 	})
 }

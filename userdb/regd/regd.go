@@ -65,10 +65,10 @@ type Server struct {
 // Serve accepts connections from l until ctx is done. See line.Server.Serve.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return (&line.Server{
-		Handle:   s.handle,
-		Busy:     "-ERR too many connections, try again later",
-		MaxConns: maxConns,
-		Log:      s.Log,
+		Handle: s.handle,
+		Busy:   "-ERR too many connections, try again later",
+		Limits: &line.Limits{MaxConns: maxConns},
+		Log:    s.Log,
 	}).Serve(ctx, l)
 }
 

@@ -1,0 +1,83 @@
+package line
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+)
+
+const v2 = proxyV2 // then: version and command, family, length, addresses and ports
+
+var proxyHeaders = []struct{ header, want string }{
+	{"PROXY TCP4 192.0.2.1 192.0.2.2 1 25\r\n", "192.0.2.1"},
+	{"PROXY TCP6 2001:db8::1 2001:db8::2 1 25\r\n", "2001:db8::1"},
+	{"PROXY UNKNOWN\r\n", "invalid IP"},
+	{"PROXY UNKNOWN ffff::1 ffff::2 65535 65535\r\n", "invalid IP"},
+	{v2 + "\x21\x11\x00\x0c\xc0\x00\x02\x01\xc0\x00\x02\x02\x00\x01\x00\x19", "192.0.2.1"},
+	{v2 + "\x21\x11\x00\x0f\xc0\x00\x02\x01\xc0\x00\x02\x02\x00\x01\x00\x19" + "\x04\x00\x00", "192.0.2.1"}, // with a TLV
+	{v2 + "\x21\x21\x00\x24" + "\x20\x01\x0d\xb8" + strings.Repeat("\x00", 11) + "\x01" + strings.Repeat("\x01", 20), "2001:db8::1"},
+	{v2 + "\x20\x00\x00\x00", "invalid IP"},           // LOCAL
+	{v2 + "\x21\x31\x00\x03abc", "invalid IP"},        // a Unix socket
+	{"PROXY TCP4 2001:db8::1 192.0.2.2 1 25\r\n", ""}, // and so on: none of these is a header
+	{"PROXY TCP6 192.0.2.1 2001:db8::2 1 25\r\n", ""},
+	{"PROXY TCP6 fe80::1%eth0 2001:db8::2 1 25\r\n", ""},
+	{"PROXY TCP4 192.0.2.1\r\n", ""},
+	{"PROXY TCP5 192.0.2.1 192.0.2.2 1 25\r\n", ""},
+	{"PROXY " + strings.Repeat("x", 200) + "\r\n", ""},
+	{"EHLO client.example\r\n", ""},
+	{v2 + "\x11\x11\x00\x0c" + strings.Repeat("\x01", 12), ""}, // version 1 in the form of version 2
+	{v2 + "\x21\x11\x00\x04\xc0\x00\x02\x01", ""},
+	{"PROXY TCP4 192.0.2.1 192.0.2.2 1 25", ""},
+	{"", ""},
+}
+
+func TestReadProxyHeader(t *testing.T) {
+	for _, c := range proxyHeaders {
+		nc := &readConn{Reader: strings.NewReader(c.header + "next")}
+		got, err := readProxyHeader(nc)
+		rest, _ := io.ReadAll(nc)
+		if c.want == "" && err == nil || c.want != "" && (err != nil || got.String() != c.want || string(rest) != "next") {
+			t.Errorf("%q: %v, %v, and then %q; want %q", c.header, got, err, rest, c.want)
+		}
+	}
+}
+
+// readConn is a connection that reads from memory.
+type readConn struct {
+	net.Conn
+	io.Reader
+}
+
+func (c *readConn) Read(p []byte) (int, error)      { return c.Reader.Read(p) }
+func (c *readConn) SetReadDeadline(time.Time) error { return nil }
+
+func FuzzReadProxyHeader(f *testing.F) {
+	for _, c := range proxyHeaders {
+		f.Add([]byte(c.header))
+	}
+	f.Fuzz(func(t *testing.T, header []byte) {
+		got, err := readProxyHeader(&readConn{Reader: bytes.NewReader(header)})
+		if err != nil && got.IsValid() {
+			t.Errorf("%v with %v", got, err)
+		}
+	})
+}
+
+func TestProxies(t *testing.T) {
+	s := &Server{Proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Limits: &Limits{MaxPerAddr: 1}, Busy: "too many"}
+	r := start(t, s)
+	first := r.dial(t)
+	first.ask("PROXY TCP4 192.0.2.1 127.0.0.1 1000 25\r\npeer\r\n", "192.0.2.1") // what came behind the header is not lost
+	second := r.dial(t)
+	second.ask("PROXY TCP4 192.0.2.1 127.0.0.1 1001 25\r\n", "too many")
+	bare := r.dial(t)
+	io.WriteString(bare, "hello there\r\nhello\r\n")
+	if out, _ := io.ReadAll(bare.in); len(out) > 0 {
+		t.Errorf("without a header: %q", out)
+	}
+	start(t, &Server{}).dial(t).ask("PROXY TCP4 x\r\n", "PROXY TCP4 x") // not from a proxy: a line like any other
+}
