@@ -3,11 +3,11 @@ package commands
 import (
 	"context"
 	"errors"
-	"io"
 	"strings"
 
 	"xm/internal/maildir"
 	"xm/pop3d"
+	"xm/smtpd"
 	"xm/userdb"
 )
 
@@ -42,9 +42,13 @@ type mail struct {
 	db    *userdb.DB
 }
 
-// Deliver is smtpd.Mail's.
-func (m mail) Deliver(mailboxes []string, message io.Reader) error {
-	return m.store.Deliver(mailboxes, message)
+// Begin is smtpd.Mail's.
+func (m mail) Begin(mailboxes []string) (smtpd.Delivery, error) {
+	d, err := m.store.Begin(mailboxes)
+	if err != nil { // not a nil *Delivery within a Delivery
+		return nil, err
+	}
+	return d, nil
 }
 
 // Open is pop3d.Mail's.

@@ -35,7 +35,7 @@ func (s *session) data(string) reply {
 
 	body := s.conn.Body(s.srv.maxSize(), commandTimeout)
 	counted := &counter{r: body}
-	stored := s.srv.Mail.Deliver(tx.mailboxes(), io.MultiReader(
+	stored := deliver(s.srv.Mail, tx.mailboxes(), io.MultiReader(
 		strings.NewReader(s.trace(tx, id)), &headered{r: counted}))
 	received := body.Finish()
 	r := s.judge(received, stored)
@@ -164,4 +164,16 @@ func (c *counter) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
 	c.n += int64(n)
 	return n, err
+}
+
+func deliver(m Mail, mailboxes []string, r io.Reader) error {
+	d, err := m.Begin(mailboxes)
+	if err != nil {
+		return err
+	}
+	defer d.Abort()
+	if _, err := io.Copy(d, r); err != nil {
+		return err
+	}
+	return d.Commit()
 }

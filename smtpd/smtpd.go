@@ -37,10 +37,17 @@ type Users interface {
 
 // Mail stores messages.
 type Mail interface {
-	// Deliver stores the message, with CRLF line ends, in each of the mailboxes,
-	// and returns when it is durable there. It stores it in none if it returns
-	// an error, which includes any that message returns.
-	Deliver(mailboxes []string, message io.Reader) error
+	// Begin starts the delivery of one message to the mailboxes.
+	Begin(mailboxes []string) (Delivery, error)
+}
+
+// Delivery takes a message, with CRLF line ends. Commit returns when it is
+// durable in every mailbox, or an error if none has it. Abort drops it; after
+// Commit it does nothing.
+type Delivery interface {
+	io.Writer
+	Commit() error
+	Abort()
 }
 
 // Defaults of Server's limits.

@@ -40,7 +40,23 @@ type testMail struct {
 	got map[string][]string
 }
 
-func (m *testMail) Deliver(mailboxes []string, r io.Reader) error {
+type testDelivery struct {
+	*bytes.Buffer
+	commit func() error
+}
+
+func (d testDelivery) Commit() error { return d.commit() }
+func (d testDelivery) Abort()        {}
+
+func (m *testMail) Begin(mailboxes []string) (Delivery, error) {
+	var b bytes.Buffer
+	if mailboxes[0] == "full" {
+		return nil, m.deliver(mailboxes, &b)
+	}
+	return testDelivery{&b, func() error { return m.deliver(mailboxes, &b) }}, nil
+}
+
+func (m *testMail) deliver(mailboxes []string, r io.Reader) error {
 	switch mailboxes[0] {
 	case "full": // fails at once, with the message still on its way
 		return fmt.Errorf("write: %w", syscall.ENOSPC)

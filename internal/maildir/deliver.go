@@ -4,92 +4,150 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"time"
 
 	"xm/internal/safefile"
 )
 
-// Deliver stores the message that r gives, in its wire form, in each of the
-// maildrops, which are made where they are missing. It is all or nothing, also
-// when r fails: see the package doc for what is promised.
-func (s *Store) Deliver(maildrops []string, r io.Reader) error {
+// Delivery is a message on its way into one or more maildrops. One goroutine
+// uses it.
+type Delivery struct {
+	store     *Store
+	maildrops []string
+	unique    string // the beginning of the message's name
+	tmp       string // where it is until Commit
+	file      *os.File
+	content   diskWriter
+	err       error // of the first Write that failed
+	ended     bool
+}
+
+// Begin starts to store a message for the maildrops, which are made where they
+// are missing. Whoever gets a Delivery calls Abort in the end, in any case.
+func (s *Store) Begin(maildrops []string) (*Delivery, error) {
 	if len(maildrops) == 0 {
-		return errors.New("a message for nobody")
+		return nil, errors.New("a message for nobody")
 	}
+	d := &Delivery{store: s, unique: s.uniqueName()}
 	for _, name := range maildrops {
+		if slices.Contains(d.maildrops, name) {
+			continue
+		}
+		d.maildrops = append(d.maildrops, name)
 		if err := s.prepare(name); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	err := s.deliver(maildrops, r)
+	err := d.create()
+	if errors.Is(err, fs.ErrNotExist) { // somebody moved the maildrop away
+		s.setReady(maildrops[0], false)
+		if err = s.prepare(maildrops[0]); err == nil {
+			err = d.create()
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+func (d *Delivery) create() (err error) {
+	d.tmp = path.Join(d.maildrops[0], "tmp", d.unique)
+	d.file, err = d.store.root.OpenFile(d.tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	d.content.file = d.file
+	return err
+}
+
+// Write takes the message in its wire form, in any pieces. After an error,
+// Commit returns that error.
+func (d *Delivery) Write(p []byte) (int, error) {
+	if d.ended {
+		return 0, fs.ErrClosed
+	}
+	if d.err == nil {
+		_, d.err = d.content.Write(p)
+	}
+	if d.err != nil {
+		return 0, d.err
+	}
+	return len(p), nil
+}
+
+// Commit puts the message into every maildrop, durably. If it returns an error,
+// none has it: see the package doc for what is promised.
+func (d *Delivery) Commit() error {
+	if d.ended {
+		return fs.ErrClosed
+	}
+	defer d.Abort()
+	if d.err != nil {
+		return d.err
+	}
+	disk, wire, err := d.content.finish()
+	if err != nil {
+		return err
+	}
+	if err := d.file.Sync(); err != nil {
+		return err
+	}
+	if err := d.file.Close(); err != nil {
+		return err
+	}
+	err = d.publish(fmt.Sprintf("%s,S=%d,W=%d", d.unique, disk, wire))
 	if errors.Is(err, fs.ErrNotExist) {
 		// Somebody removed a directory that was there before: look again next time.
-		for _, name := range maildrops {
-			s.setReady(name, false)
+		for _, name := range d.maildrops {
+			d.store.setReady(name, false)
 		}
 	}
 	return err
 }
 
-func (s *Store) deliver(maildrops []string, r io.Reader) error {
-	unique := s.uniqueName()
-	tmp := path.Join(maildrops[0], "tmp", unique)
-	const flags = os.O_WRONLY | os.O_CREATE | os.O_EXCL
-	f, err := s.root.OpenFile(tmp, flags, 0o600)
-	if errors.Is(err, fs.ErrNotExist) { // somebody moved the maildrop away
-		s.setReady(maildrops[0], false)
-		if err = s.prepare(maildrops[0]); err == nil {
-			f, err = s.root.OpenFile(tmp, flags, 0o600)
-		}
+// Abort drops the message. After Commit it does nothing.
+func (d *Delivery) Abort() {
+	if d.ended {
+		return
 	}
-	if err != nil {
-		return err
+	d.ended = true
+	d.content.release()
+	d.file.Close() // again, where Commit came that far
+	if d.tmp != "" {
+		_ = d.store.root.Remove(d.tmp) // a left-over in tmp is harmless: nobody reads it
 	}
-	defer func() {
-		f.Close()              // again, where all went well
-		_ = s.root.Remove(tmp) // a left-over in tmp is harmless: nobody reads it
-	}()
-	w := newDiskWriter(f)
-	if _, err := io.CopyBuffer(w, r, make([]byte, bufferSize)); err != nil {
-		return err
-	}
-	disk, wire, err := w.finish()
-	if err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return s.publish(maildrops, tmp, fmt.Sprintf("%s,S=%d,W=%d", unique, disk, wire))
 }
 
 // publish gives the finished file its name in every maildrop, one body for all
 // of them, and takes them all back if it can't.
-func (s *Store) publish(maildrops []string, tmp, name string) (err error) {
+func (d *Delivery) publish(name string) (err error) {
+	root := d.store.root
 	var done []string
 	defer func() {
 		if err != nil {
 			for _, p := range done {
-				err = errors.Join(err, s.root.Remove(p), safefile.SyncDir(s.root, path.Dir(p)))
+				err = errors.Join(err, root.Remove(p), safefile.SyncDir(root, path.Dir(p)))
 			}
 		}
 	}()
-	for _, drop := range maildrops {
+	for i, drop := range d.maildrops {
 		p := path.Join(drop, "new", name)
-		if err := s.root.Link(tmp, p); err != nil {
+		give, last := root.Link, i == len(d.maildrops)-1
+		if last {
+			give = root.Rename // which saves removing the name in tmp
+		}
+		if err := give(d.tmp, p); err != nil {
 			return err
+		}
+		if last {
+			d.tmp = ""
 		}
 		done = append(done, p)
 	}
-	for _, drop := range maildrops {
-		if err := safefile.SyncDir(s.root, path.Join(drop, "new")); err != nil {
+	for _, p := range done {
+		if err := safefile.SyncDir(root, path.Dir(p)); err != nil {
 			return err
 		}
 	}

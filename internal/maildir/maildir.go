@@ -23,7 +23,7 @@
 //
 // # Durability
 //
-// When Deliver returns nil, the message is in the new directory of every
+// When Commit returns nil, the message is in the new directory of every
 // recipient, and file and directories have been fsynced. When it returns an
 // error, no recipient has it. When Delete returns nil, the deletions have been
 // fsynced.

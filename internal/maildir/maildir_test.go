@@ -44,9 +44,22 @@ func newStore(t testing.TB) (*Store, string) {
 
 func deliver(t testing.TB, s *Store, body string, names ...string) {
 	t.Helper()
-	if err := s.Deliver(names, strings.NewReader(body)); err != nil {
+	if err := store(s, strings.NewReader(body), names...); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// store delivers the message that r gives.
+func store(s *Store, r io.Reader, names ...string) error {
+	d, err := s.Begin(names)
+	if err != nil {
+		return err
+	}
+	defer d.Abort()
+	if _, err := io.Copy(d, r); err != nil {
+		return err
+	}
+	return d.Commit()
 }
 
 func open(t testing.TB, s *Store, dirs ...string) *Maildrop {
@@ -132,18 +145,18 @@ func TestOneBodyForManyRecipients(t *testing.T) {
 	}
 }
 
-// Nobody has the message when Deliver fails.
-func TestDeliverIsAllOrNothing(t *testing.T) {
+// Nobody has the message when a delivery fails.
+func TestDeliveryIsAllOrNothing(t *testing.T) {
 	s, dir := newStore(t)
 	deliver(t, s, "first\r\n", "alice", "bob")
 	fail := errors.New("cut off")
-	if err := s.Deliver([]string{"alice"}, io.MultiReader(strings.NewReader("half"), iotest.ErrReader(fail))); !errors.Is(err, fail) {
+	if err := store(s, io.MultiReader(strings.NewReader("half"), iotest.ErrReader(fail)), "alice"); !errors.Is(err, fail) {
 		t.Errorf("reader failed: %v", err)
 	}
 	if err := os.RemoveAll(filepath.Join(dir, "bob")); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Deliver([]string{"alice", "bob"}, strings.NewReader("second\r\n")); err == nil {
+	if err := store(s, strings.NewReader("second\r\n"), "alice", "bob"); err == nil {
 		t.Error("delivered to a maildrop that is not there")
 	}
 	for _, sub := range []string{"new", "tmp"} {
@@ -152,6 +165,56 @@ func TestDeliverIsAllOrNothing(t *testing.T) {
 		}
 	}
 	deliver(t, s, "third\r\n", "alice", "bob") // the missing directories are made again
+}
+
+// What becomes of a delivery that fails or is dropped: nothing, whoever asks.
+func TestAbort(t *testing.T) {
+	s, dir := newStore(t)
+	begin := func(names ...string) *Delivery {
+		t.Helper()
+		d, err := s.Begin(names)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	dropped := begin("alice")
+	fmt.Fprint(dropped, "x\r\n")
+	dropped.Abort()
+	dropped.Abort()
+	if _, err := dropped.Write([]byte("x")); err == nil || dropped.Commit() == nil {
+		t.Error("a dropped message goes on")
+	}
+
+	failed := begin("alice")
+	failed.file.Close()
+	big := make([]byte, 2*writeSize)
+	_, err := failed.Write(big)
+	if err == nil {
+		t.Fatal("wrote to a closed file")
+	}
+	if _, again := failed.Write([]byte("x")); again != err {
+		t.Errorf("then: %v, want %v", again, err)
+	}
+	if got := failed.Commit(); got != err {
+		t.Errorf("Commit: %v, want %v", got, err)
+	}
+
+	stored := begin("alice", "alice") // one copy
+	fmt.Fprint(stored, "x\r\n")
+	if err := stored.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	stored.Abort()
+	if stored.Commit() == nil {
+		t.Error("stored twice")
+	}
+	if files, _ := filepath.Glob(filepath.Join(dir, "alice/*/*")); len(files) != 1 {
+		t.Errorf("stored: %v", files)
+	}
+	if _, err := s.Begin(nil); err == nil {
+		t.Error("a message for nobody was begun")
+	}
 }
 
 // An operator moves a maildrop away while the server runs.
@@ -191,7 +254,7 @@ func TestLeftOversAreRemoved(t *testing.T) {
 func TestNamesAreConfined(t *testing.T) {
 	s, _ := newStore(t)
 	for _, name := range []string{"..", "../x", "a/b", "/etc"} {
-		if err := s.Deliver([]string{name}, strings.NewReader("x")); err == nil {
+		if err := store(s, strings.NewReader("x"), name); err == nil {
 			t.Errorf("delivered to %q", name)
 		}
 		if _, err := s.Open([]string{name}); err == nil {
@@ -317,7 +380,7 @@ func TestConcurrentDeliveries(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 20 {
 		wg.Go(func() {
-			if err := s.Deliver([]string{"alice", fmt.Sprint("user", i)}, strings.NewReader("x\r\n")); err != nil {
+			if err := store(s, strings.NewReader("x\r\n"), "alice", fmt.Sprint("user", i)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -351,7 +414,8 @@ func FuzzWire(f *testing.F) {
 			return // a CR before CRLF: see diskWriter
 		}
 		var disk bytes.Buffer
-		w := newDiskWriter(&disk)
+		w := &diskWriter{file: &disk}
+		defer w.release()
 		if _, err := io.CopyBuffer(struct{ io.Writer }{w}, &smallReads{bytes.NewReader(wire), chunk}, make([]byte, chunk)); err != nil {
 			t.Fatal(err)
 		}

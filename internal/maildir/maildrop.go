@@ -239,7 +239,7 @@ func seconds(file string) int64 {
 	return n
 }
 
-// sizeInName finds the W that Deliver put into a name.
+// sizeInName finds the W that a Delivery put into a name.
 func sizeInName(file string) (int64, bool) {
 	for field := range strings.SplitSeq(unique(file), ",") {
 		if w, ok := strings.CutPrefix(field, "W="); ok {

@@ -4,27 +4,33 @@ import (
 	"bufio"
 	"bytes"
 	"io"
+	"sync"
 )
 
-// bufferSize is what is read from a file, or written to it, at a time.
-const bufferSize = 64 << 10
+// What is read from a file, and written to one, at a time. As many messages as
+// there are sessions may be on their way in, each with a buffer.
+const (
+	readSize  = 64 << 10
+	writeSize = 32 << 10
+)
+
+var writeBuffers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, writeSize) }}
 
 // diskWriter stores a message given in wire form: with LF in the place of CRLF.
 // It counts both sizes. A message with a CR before a CRLF would come back
 // without it; package smtpd lets no such message in (RFC 5321, section 2.3.8).
 type diskWriter struct {
-	out    *bufio.Writer
-	heldCR bool // an LF may follow
+	file   io.Writer
+	out    *bufio.Writer // nil before the first Write
+	heldCR bool          // an LF may follow
 	size   wireSize
 }
 
-func newDiskWriter(w io.Writer) *diskWriter {
-	d := &diskWriter{}
-	d.out = bufio.NewWriterSize(io.MultiWriter(w, &d.size), bufferSize)
-	return d
-}
-
 func (d *diskWriter) Write(p []byte) (int, error) {
+	if d.out == nil {
+		d.out = writeBuffers.Get().(*bufio.Writer)
+		d.out.Reset(io.MultiWriter(d.file, &d.size))
+	}
 	total := len(p)
 	if d.heldCR && total > 0 {
 		d.heldCR = false
@@ -54,11 +60,23 @@ func (d *diskWriter) Write(p []byte) (int, error) {
 // finish writes out what is held and returns the message's sizes on disk and on
 // the wire.
 func (d *diskWriter) finish() (disk, wire int64, err error) {
+	if d.out == nil {
+		return 0, 0, nil
+	}
 	if d.heldCR {
 		d.out.WriteByte('\r') // likewise
 	}
 	err = d.out.Flush()
 	return d.size.disk, d.size.total(), err
+}
+
+// release gives the buffer back. Nothing is written after that.
+func (d *diskWriter) release() {
+	if d.out != nil {
+		d.out.Reset(nil)
+		writeBuffers.Put(d.out)
+		d.out = nil
+	}
 }
 
 // wireReader gives a stored message in its wire form.
@@ -72,7 +90,7 @@ type wireReader struct {
 }
 
 func newWireReader(src io.ReadCloser) *wireReader {
-	return &wireReader{src: src, buf: make([]byte, bufferSize), last: '\n'}
+	return &wireReader{src: src, buf: make([]byte, readSize), last: '\n'}
 }
 
 func (w *wireReader) Close() error { return w.src.Close() }
