@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net/netip"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // address is a path (RFC 5321, section 4.1.2) without its source route. The
@@ -12,6 +14,11 @@ type address struct {
 	local  string // unquoted
 	domain string // a name, or a literal in its brackets; "" if there is none
 	raw    string // "<...>" as it was given, the source route cut off
+}
+
+// ascii reports whether the address is one without RFC 6531's extensions.
+func (a address) ascii() bool {
+	return !strings.ContainsFunc(a.raw, func(r rune) bool { return r >= utf8.RuneSelf })
 }
 
 var (
@@ -40,6 +47,9 @@ func cutKeyword(arg, keyword string) (rest string, ok bool) {
 // domain is accepted: RFC 5321 has <postmaster> alone, but users of the original
 // have bare names.
 func parsePath(s string) (a address, params []string, err error) {
+	if !utf8.ValidString(s) {
+		return address{}, nil, errors.New("it is not UTF-8")
+	}
 	if !strings.HasPrefix(s, "<") {
 		return address{}, nil, errNoBrackets
 	}
@@ -77,6 +87,33 @@ func parseParams(rest string) ([]string, error) {
 	return strings.Fields(after), nil
 }
 
+// isAuthParam reports whether a value is one of MAIL's AUTH parameter: an
+// address, or <>, as xtext (RFC 4954, section 5; RFC 3461, section 4).
+func isAuthParam(value string) bool {
+	var b strings.Builder
+	for i := 0; i < len(value); i++ {
+		c := value[i]
+		switch {
+		case c <= ' ' || c > '~' || c == '=':
+			return false
+		case c == '+':
+			if i+2 >= len(value) || strings.Trim(value[i+1:i+3], "0123456789ABCDEF") != "" {
+				return false
+			}
+			i += 2
+			b.WriteByte('x') // whatever it is: it is only to be an address
+		default:
+			b.WriteByte(c)
+		}
+	}
+	text := b.String()
+	if text == "<>" {
+		return true
+	}
+	_, _, err := parsePath("<" + text + ">")
+	return err == nil && text != ""
+}
+
 // skipSourceRoute passes over "@a,@b:". RFC 5321, section 4.1.1.3: to be
 // accepted and ignored.
 func skipSourceRoute(s string) string {
@@ -106,8 +143,8 @@ func parseLocalPart(s string) (local, rest string, err error) {
 	return local, rest, nil
 }
 
-// parseQuoted reads the rest of a quoted string: printable ASCII and blanks,
-// quoted pairs undone.
+// parseQuoted reads the rest of a quoted string: printable ASCII, blanks and the
+// UTF-8 of RFC 6531, section 3.3; quoted pairs undone.
 func parseQuoted(s string) (local, rest string, err error) {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
@@ -124,7 +161,7 @@ func parseQuoted(s string) (local, rest string, err error) {
 			}
 			c = s[i]
 		}
-		if c < ' ' || c > '~' {
+		if c < ' ' || c == 0x7f {
 			return "", "", errLocalPart
 		}
 		b.WriteByte(c)
@@ -170,12 +207,15 @@ func isDomain(s string) bool {
 	return true
 }
 
-func isDomainChar(r rune) bool { return isAlnum(r) || r == '-' || r == '_' }
+func isDomainChar(r rune) bool { return isAlnum(r) || isForeign(r) || r == '-' || r == '_' }
 
-// isAtext is RFC 5322, section 3.2.3.
+// isAtext is RFC 5322, section 3.2.3, extended by RFC 6531, section 3.3.
 func isAtext(r rune) bool {
-	return isAlnum(r) || r < 0x80 && strings.ContainsRune("!#$%&'*+-/=?^_`{|}~", r)
+	return isAlnum(r) || isForeign(r) || r < utf8.RuneSelf && strings.ContainsRune("!#$%&'*+-/=?^_`{|}~", r)
 }
+
+// isForeign reports whether a character is beyond ASCII, and no control.
+func isForeign(r rune) bool { return r >= utf8.RuneSelf && !unicode.IsControl(r) }
 
 func isAlnum(r rune) bool {
 	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'

@@ -1,13 +1,10 @@
 package smtpd
 
 import (
-	"bytes"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
-	"net/netip"
+	"log/slog"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -16,9 +13,90 @@ import (
 )
 
 func (s *session) data(string) reply {
+	if s.tx != nil && (s.tx.message != nil || s.tx.broken) {
+		// RFC 3030, section 2: DATA and BDAT do not mix.
+		return reply{503, "5.5.1", "The message has begun with BDAT", false}
+	}
+	if r := s.begin(); r.code != 0 {
+		return r
+	}
+	if s.tx.message.err != nil {
+		return s.finish(nil) // rather than let the client send it all
+	}
+	if !s.sendReply(reply{code: 354, text: "End the message with <CR><LF>.<CR><LF>"}) {
+		return reply{}
+	}
+	body := s.conn.Body(s.srv.maxSize(), commandTimeout)
+	_, received := body.WriteTo(s.tx.message)
+	r := s.finish(received)
+	r.close = r.close || body.OutOfStep()
+	return r
+}
+
+// bdat is RFC 3030, section 2. Whatever is wrong, the octets of the chunk are
+// read: they must not be taken for commands.
+func (s *session) bdat(arg string) reply {
+	size, last, ok := parseBDAT(arg)
+	switch {
+	case !ok: // nobody can tell what follows
+		return reply{501, "5.5.4", "Syntax: " + commands["BDAT"].syntax, true}
+	case size > 4*s.srv.maxSize()+1<<20: // nobody should have to read that
+		r := s.tooLarge()
+		r.close = true
+		return r
+	}
+	r := s.beginChunk()
+	var sink io.Writer = io.Discard
+	if r.code == 0 {
+		sink = chunked{s.tx.message, s.srv.maxSize()}
+	}
+	if _, err := io.Copy(sink, s.conn.Chunk(size, commandTimeout)); err != nil {
+		s.log.Info("connection lost", "err", err)
+		return cutOff
+	}
+	switch {
+	case r.code != 0:
+		return r
+	case last:
+		s.tx.message.fail(s.tx.message.text.End())
+		return s.finish(nil)
+	case s.tx.message.err != nil:
+		r := s.finish(nil)
+		s.tx = &transaction{broken: true}
+		return r
+	}
+	return reply{250, "2.0.0", strconv.FormatInt(size, 10) + " octets received", false}
+}
+
+func parseBDAT(arg string) (size int64, last, ok bool) {
+	fields := strings.Fields(arg)
+	if len(fields) == 2 && strings.EqualFold(fields[1], "LAST") {
+		last, fields = true, fields[:1]
+	}
+	if len(fields) != 1 || strings.Trim(fields[0], "0123456789") != "" {
+		return 0, false, false
+	}
+	size, err := strconv.ParseInt(fields[0], 10, 64)
+	return size, last, err == nil
+}
+
+func (s *session) beginChunk() reply {
+	switch {
+	case !s.greeted:
+		return reply{503, "5.5.1", "Send HELO or EHLO first", false}
+	case s.tx != nil && s.tx.broken:
+		return reply{503, "5.5.1", "A chunk before failed: send RSET", false}
+	case s.tx != nil && s.tx.message != nil:
+		return reply{}
+	}
+	return s.begin()
+}
+
+// begin starts the message of a transaction that may have one.
+func (s *session) begin() reply {
 	switch {
 	case s.tx == nil:
-		return reply{503, "5.5.1", "Send MAIL first", false}
+		return badSequence
 	case len(s.tx.recipients) == 0 && s.tx.deferred > 0:
 		return reply{451, "4.3.0", "No recipient can be served now, try again later", false}
 	case len(s.tx.recipients) == 0 && s.tx.refused > 0:
@@ -27,153 +105,55 @@ func (s *session) data(string) reply {
 	case len(s.tx.recipients) == 0:
 		return reply{503, "5.5.1", "Send RCPT first", false}
 	}
-	if !s.sendReply(reply{code: 354, text: "End the message with <CR><LF>.<CR><LF>"}) {
-		return reply{}
+	s.tx.message = s.newMessage()
+	return reply{}
+}
+
+// finish stores the message, unless received says that it did not arrive as it
+// should. RFC 5321, section 4.1.1.4: whatever comes of it, the transaction is
+// over.
+func (s *session) finish(received error) reply {
+	tx, m := s.tx, s.tx.message
+	s.tx = nil
+	defer m.abort()
+	err := received
+	if err == nil {
+		err = m.commit()
 	}
-	tx, id, began := s.tx, newQueueID(), time.Now()
-	s.tx = nil // RFC 5321, section 4.1.1.4: whatever comes of it, the transaction is over
-
-	body := s.conn.Body(s.srv.maxSize(), commandTimeout)
-	counted := &counter{r: body}
-	stored := deliver(s.srv.Mail, tx.mailboxes(), io.MultiReader(
-		strings.NewReader(s.trace(tx, id)), &headered{r: counted}))
-	received := body.Finish()
-	r := s.judge(received, stored)
-	r.close = received != nil && body.OutOfStep()
-
-	log := s.log.With("id", id, "from", tx.from.raw, "to", tx.addresses(), "octets", counted.n, "took", time.Since(began))
-	if r.code == 250 {
-		s.errors = 0
+	r := s.judge(err)
+	log := s.log.With("id", m.id, "from", tx.from.raw, "to", tx.addresses(), "octets", m.octets, "took", time.Since(m.began).Round(time.Microsecond))
+	if err == nil {
+		s.errors, s.commands = 0, 0
 		log.Info("message accepted")
-		r.text += " " + id
-	} else {
-		log.Warn("message not accepted", "reply", r.String(), "received", received, "stored", stored)
+		r.text += " " + m.id
+		return r
 	}
+	level := slog.LevelWarn
+	if errors.As(err, new(storeError)) && r != mailboxFull { // our fault
+		level = slog.LevelError
+	}
+	log.Log(s.conn.Context(), level, "message refused", "reply", r.String(), "err", err)
 	return r
 }
 
-// judge tells what came of a message from how it was received and stored.
-func (s *session) judge(received, stored error) reply {
+// judge tells what came of a message.
+func (s *session) judge(err error) reply {
+	var refused refusal
 	switch {
-	case received == nil && stored == nil:
+	case err == nil:
 		return reply{250, "2.0.0", "OK", false}
-	case errors.Is(received, line.ErrTooLarge):
+	case errors.As(err, &refused):
+		return refused.reply
+	case errors.Is(err, line.ErrTooLarge):
 		return s.tooLarge()
-	case errors.Is(received, line.ErrBareLineEnd), errors.Is(received, line.ErrNUL):
-		return reply{550, "5.6.0", "The message holds " + received.Error(), false}
-	case received != nil: // no end was received, so there is nobody to tell
-		return reply{421, "4.4.2", "The message was cut off", true}
-	case errors.Is(stored, syscall.ENOSPC), errors.Is(stored, syscall.EDQUOT):
+	case errors.Is(err, line.ErrBareLineEnd), errors.Is(err, line.ErrNUL):
+		return reply{550, "5.6.0", "The message holds " + err.Error(), false}
+	case !errors.As(err, new(storeError)): // no end was received, so there is nobody to tell
+		return cutOff
+	case errors.Is(err, ErrFull):
+		return mailboxFull
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return reply{452, "4.3.1", "No room to store the message, try again later", false}
 	}
 	return reply{451, "4.3.0", "The message could not be stored, try again later", false}
-}
-
-func newQueueID() string {
-	var id [6]byte
-	rand.Read(id[:])
-	return hex.EncodeToString(id[:])
-}
-
-// trace makes the header fields that final delivery adds (RFC 5321, section
-// 4.4).
-func (s *session) trace(tx *transaction, id string) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "Return-Path: %s\r\n", tx.from.raw)
-	with := "SMTP"
-	if s.esmtp {
-		with = "ESMTP" // RFC 3848
-	}
-	fmt.Fprintf(&b, "Received: from %s (%s)\r\n\tby %s with %s id %s", s.clientName(), literal(s.conn.Peer()), s.srv.Hostname, with, id)
-	if len(tx.recipients) == 1 { // else each would see who the others are
-		fmt.Fprintf(&b, "\r\n\tfor %s", tx.recipients[0].raw)
-	}
-	fmt.Fprintf(&b, ";\r\n\t%s\r\n", time.Now().Format("Mon, 2 Jan 2006 15:04:05 -0700")) // RFC 5322, section 3.3
-	return b.String()
-}
-
-// clientName is what the client calls itself, if that can stand in a header.
-func (s *session) clientName() string {
-	name := s.client
-	if isDomain(name) || strings.HasPrefix(name, "[") && strings.HasSuffix(name, "]") && isLiteral(name[1:len(name)-1]) {
-		return name
-	}
-	return "unknown"
-}
-
-// literal writes an address as RFC 5321, section 4.1.3, has it.
-func literal(a netip.Addr) string {
-	switch {
-	case !a.IsValid():
-		return "[unknown]"
-	case a.Is6():
-		return "[IPv6:" + a.WithZone("").String() + "]"
-	}
-	return "[" + a.String() + "]"
-}
-
-// headered passes a message on, and puts an empty line before one that does not
-// begin with a header field: typed into telnet, it is all body, and its first
-// line must not become a part of ours.
-type headered struct {
-	r     io.Reader
-	begun bool
-	held  []byte
-}
-
-func (h *headered) Read(p []byte) (int, error) {
-	if !h.begun {
-		h.begun = true
-		// The body comes in lines, or parts longer than any field name.
-		first := make([]byte, maxLine)
-		n, err := h.r.Read(first)
-		if n == 0 {
-			return 0, err
-		}
-		h.held = first[:n]
-		if !beginsField(h.held) {
-			h.held = append([]byte("\r\n"), h.held...)
-		}
-	}
-	if len(h.held) > 0 {
-		n := copy(p, h.held)
-		h.held = h.held[n:]
-		return n, nil
-	}
-	return h.r.Read(p)
-}
-
-// beginsField reports whether a line is a header field (RFC 5322, section 2.2),
-// or the empty line that ends a header without fields.
-func beginsField(l []byte) bool {
-	if bytes.HasPrefix(l, []byte("\r\n")) {
-		return true
-	}
-	name, _, found := bytes.Cut(l, []byte(":"))
-	name = bytes.TrimRight(name, " \t") // RFC 5322, section 4.5: obsolete, but met
-	return found && len(name) > 0 && !bytes.ContainsFunc(name, func(r rune) bool { return r < '!' || r > '~' })
-}
-
-// counter counts the octets of a message.
-type counter struct {
-	r io.Reader
-	n int64
-}
-
-func (c *counter) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.n += int64(n)
-	return n, err
-}
-
-func deliver(m Mail, mailboxes []string, r io.Reader) error {
-	d, err := m.Begin(mailboxes)
-	if err != nil {
-		return err
-	}
-	defer d.Abort()
-	if _, err := io.Copy(d, r); err != nil {
-		return err
-	}
-	return d.Commit()
 }

@@ -1,6 +1,7 @@
 package smtpd
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,115 +10,128 @@ import (
 	"strings"
 
 	"xm/internal/line"
+	"xm/internal/sasl"
 )
 
-// reply is what a handler answers. text may have several lines.
-type reply struct {
-	code     int
-	enhanced string // RFC 3463 status code; "" where none is due
-	text     string
-	close    bool // the session ends after it
-}
-
-// String gives the reply as it is sent, without the last CRLF (RFC 5321,
-// section 4.2.1). RFC 2034, section 4: every line has the enhanced code.
-func (r reply) String() string {
-	lines := strings.Split(r.text, "\n")
-	for i, text := range lines {
-		separator := "-"
-		if i == len(lines)-1 {
-			separator = " "
-		}
-		if r.enhanced != "" {
-			text = r.enhanced + " " + text
-		}
-		lines[i] = fmt.Sprintf("%d%s%s", r.code, separator, text)
-	}
-	return strings.Join(lines, "\r\n")
-}
-
-// transaction is what MAIL begins (RFC 5321, section 4.1.1.2).
-type transaction struct {
-	from       address
-	recipients []recipient
-	refused    int // recipients, for good
-	deferred   int // recipients, for now
-}
-
-type recipient struct {
-	address
-	mailbox string
-}
-
-func (tx *transaction) mailboxes() []string {
-	var names []string
-	for _, r := range tx.recipients {
-		if !slices.Contains(names, r.mailbox) {
-			names = append(names, r.mailbox)
-		}
-	}
-	return names
-}
-
-// addresses lists the recipients for the log.
-func (tx *transaction) addresses() []string {
-	var list []string
-	for _, r := range tx.recipients {
-		list = append(list, r.raw)
-	}
-	return list
-}
-
 type session struct {
-	srv     *Server
-	conn    *line.Conn
-	log     *slog.Logger
+	srv  *Server
+	conn *line.Conn
+	log  *slog.Logger
+	known
+	upgrade bool // to TLS, once the reply is sent
+	// What is counted against the limits outlives STARTTLS.
+	errors   int
+	commands int // since the last message
+	unsent   int // recipients refused
+	failures int // logins refused
+}
+
+// known is what a client has told. STARTTLS forgets it.
+type known struct {
 	greeted bool
 	esmtp   bool
 	client  string // the name in HELO or EHLO, as it was given
+	user    string // who has authenticated
 	tx      *transaction
-	errors  int
-	unsent  int // recipients refused
 }
 
 func newSession(srv *Server, conn *line.Conn) *session {
-	return &session{srv: srv, conn: conn, log: srv.Log.With("session", conn.ID, "peer", conn.Peer())}
+	s := &session{srv: srv, conn: conn}
+	s.forget()
+	return s
+}
+
+// forget makes the session a new one, on the connection as it is now.
+func (s *session) forget() {
+	s.reset()
+	s.known = known{}
+	s.log = s.srv.Log.With("session", s.conn.ID, "peer", s.conn.Peer())
+	if t := s.conn.TLS(); t != nil {
+		s.log = s.log.With("tls", tls.VersionName(t.State.Version))
+	}
+}
+
+// reset ends the transaction, if there is one.
+func (s *session) reset() {
+	if s.tx != nil && s.tx.message != nil {
+		s.tx.message.abort()
+	}
+	s.tx = nil
+}
+
+// channel tells what the connection is good for in an authentication.
+func (s *session) channel() sasl.Channel {
+	t := s.conn.TLS()
+	if t == nil {
+		return sasl.Channel{Secure: s.conn.Peer().IsLoopback()}
+	}
+	return sasl.Channel{Secure: true, Bindings: sasl.Bindings(&t.State, t.Certificate)}
+}
+
+// needsTLS reports whether the client must begin with STARTTLS. RFC 8314,
+// section 3: submission in clear is of the past, where there is a certificate.
+func (s *session) needsTLS() bool {
+	return s.srv.Submission && s.conn.CanStartTLS() && !s.conn.Peer().IsLoopback()
 }
 
 func (s *session) run() {
-	if !s.answer(reply{code: 220, text: s.srv.Hostname + " ESMTP xm"}) {
+	defer s.reset()
+	if !s.answer("", reply{code: 220, text: s.srv.Hostname + " ESMTP xm"}) {
 		return
 	}
 	for {
-		text, err := s.conn.ReadLine(maxLine, commandTimeout, s.tx == nil)
-		r, ok := s.lineError(err)
+		text, err := s.conn.ReadLine(maxAuthLine, commandTimeout, s.tx == nil)
+		command, r := string(text), reply{}
 		if err == nil {
-			r, ok = s.dispatch(string(text)), true
+			r = s.dispatch(command)
+		} else {
+			r = s.lineError(err)
 		}
-		if !ok || !s.answer(r) || r.close {
+		if !s.answer(command, r) || s.upgrade && !s.handshake() {
 			return
 		}
 	}
 }
 
-// answer sends a reply. All but one go through here: DATA's 354 is sent by its
-// handler, with sendReply.
-func (s *session) answer(r reply) bool {
+// answer sends the reply to a command, and reports whether the session goes on.
+// All replies but DATA's 354 and AUTH's 334 go through here.
+func (s *session) answer(command string, r reply) bool {
 	if r.code == 0 { // the handler found the connection lost
 		return false
 	}
+	if r.code >= 400 {
+		s.logRefusal(command, r)
+	}
 	if r.code >= 500 {
-		s.log.Info("refused", "reply", r.String())
 		s.errors++
 	}
 	if !s.sendReply(r) || r.close {
 		return false
 	}
-	if s.errors >= maxErrors || s.unsent >= maxUnsent {
-		s.sendReply(reply{421, "4.7.0", "Too many errors", true})
+	s.commands++
+	if s.errors >= maxErrors || s.unsent >= maxUnsent || s.failures >= maxFailures || s.commands >= maxCommands {
+		s.sendReply(reply{421, "4.7.0", "Too many errors, or too many commands without a message", true})
 		return false
 	}
 	return true
+}
+
+// logRefusal quotes no argument but those of MAIL and RCPT: AUTH has secrets,
+// and a client that is out of step may send them anywhere.
+func (s *session) logRefusal(command string, r reply) {
+	verb, _, _ := strings.Cut(command, " ")
+	verb = strings.ToUpper(verb)
+	log := s.log
+	switch {
+	case verb == "MAIL" || verb == "RCPT":
+		log = log.With("command", command)
+		if s.tx != nil {
+			log = log.With("from", s.tx.from.raw)
+		}
+	case commands[verb].run != nil:
+		log = log.With("command", verb)
+	}
+	log.Info("refused", "reply", r.String())
 }
 
 func (s *session) sendReply(r reply) bool {
@@ -128,22 +142,29 @@ func (s *session) sendReply(r reply) bool {
 	return true
 }
 
-// lineError turns an error of ReadLine into a reply, if one can still be given.
-func (s *session) lineError(err error) (reply, bool) {
+// lineError turns an error of ReadLine into a reply: the zero one if none can be
+// given any more.
+func (s *session) lineError(err error) reply {
 	switch {
 	case errors.Is(err, line.ErrLineEnd):
-		return reply{500, "5.5.2", "Each line must end with CRLF, and hold no other CR or LF", false}, true
+		return reply{500, "5.5.2", "Each line must end with CRLF, and hold no other CR or LF", false}
 	case errors.Is(err, line.ErrLineTooLong):
-		return reply{500, "5.5.2", fmt.Sprintf("The line is over %d octets", maxLine), false}, true
+		return tooLong(maxAuthLine)
 	case errors.Is(err, line.ErrEndlessLine):
-		return reply{421, "4.7.0", "The line has no end", true}, true
+		return reply{421, "4.7.0", "The line has no end", true}
 	case errors.Is(err, line.ErrStopping):
 		// RFC 5321, section 3.8: 421 before closing a connection at one's own wish.
-		return reply{421, "4.3.2", s.srv.Hostname + " is shutting down", true}, true
+		return reply{421, "4.3.2", s.srv.Hostname + " is shutting down", true}
+	case errors.Is(err, line.ErrExpired):
+		return reply{421, "4.4.2", "The session took too long", true}
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return reply{421, "4.4.2", "Nothing was heard for too long", true}, true
+		return reply{421, "4.4.2", "Nothing was heard for too long", true}
 	}
-	return reply{}, false
+	return reply{}
+}
+
+func tooLong(limit int) reply {
+	return reply{500, "5.5.2", fmt.Sprintf("The line is over %d octets", limit), false}
 }
 
 // argument says what may follow a verb.
@@ -167,16 +188,19 @@ var commands map[string]command
 
 func init() { // not a literal: help, which is in the table, reads it
 	commands = map[string]command{
-		"HELO": {"HELO name", optional, false, (*session).helo},
-		"EHLO": {"EHLO name", optional, false, (*session).ehlo},
-		"MAIL": {"MAIL FROM:<address> [SIZE=octets] [BODY=8BITMIME]", required, true, (*session).mail},
-		"RCPT": {"RCPT TO:<address>", required, true, (*session).rcpt},
-		"DATA": {"DATA", none, true, (*session).data},
-		"RSET": {"RSET", none, false, (*session).rset},
-		"NOOP": {"NOOP", optional, false, (*session).noop},
-		"VRFY": {"VRFY address", required, false, (*session).vrfy},
-		"HELP": {"HELP [command]", optional, false, (*session).help},
-		"QUIT": {"QUIT", none, false, (*session).quit},
+		"HELO":     {"HELO name", optional, false, (*session).helo},
+		"EHLO":     {"EHLO name", optional, false, (*session).ehlo},
+		"STARTTLS": {"STARTTLS", none, true, (*session).startTLS},
+		"AUTH":     {"AUTH mechanism [initial-response]", required, true, (*session).auth},
+		"MAIL":     {"MAIL FROM:<address> [SIZE=octets] [BODY=8BITMIME] [SMTPUTF8] [AUTH=address]", required, true, (*session).mail},
+		"RCPT":     {"RCPT TO:<address>", required, true, (*session).rcpt},
+		"DATA":     {"DATA", none, true, (*session).data},
+		"BDAT":     {"BDAT octets [LAST]", optional, false, (*session).bdat}, // whatever is wrong, its octets must be read
+		"RSET":     {"RSET", none, false, (*session).rset},
+		"NOOP":     {"NOOP", optional, false, (*session).noop},
+		"VRFY":     {"VRFY address", required, false, (*session).vrfy},
+		"HELP":     {"HELP [command]", optional, false, (*session).help},
+		"QUIT":     {"QUIT", none, false, (*session).quit},
 	}
 }
 
@@ -184,15 +208,23 @@ func init() { // not a literal: help, which is in the table, reads it
 // that the server knows what it does not do (section 4.2.4).
 var notOffered = []string{"EXPN", "SEND", "SOML", "SAML", "TURN"}
 
+// foreign are the verbs of HTTP. Somebody made a browser talk to us, and what
+// follows is not meant for us either (ALPACA, and the like before it).
+var foreign = []string{"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI"}
+
 func (s *session) dispatch(text string) reply {
 	verb, arg, _ := strings.Cut(text, " ")
 	verb, arg = strings.ToUpper(verb), strings.TrimRight(arg, " \t") // RFC 5321, section 4.1.1
 	cmd, known := commands[verb]
 	switch {
+	case slices.Contains(foreign, verb):
+		return reply{421, "4.7.0", "This is not a web server", true}
 	case slices.Contains(notOffered, verb):
 		return reply{502, "5.5.1", verb + " is not offered here", false}
 	case !known:
 		return reply{500, "5.5.1", "Command not recognized: try HELP", false}
+	case len(text) > maxLine && verb != "AUTH":
+		return tooLong(maxLine)
 	case arg == "" && cmd.arg == required, arg != "" && cmd.arg == none:
 		return reply{501, "5.5.4", "Syntax: " + cmd.syntax, false}
 	case cmd.greeted && !s.greeted:

@@ -64,12 +64,9 @@ type Conn struct {
 func newConn(srv *Server, nc net.Conn) *Conn {
 	var id [6]byte
 	rand.Read(id[:])
-	c := &Conn{ID: hex.EncodeToString(id[:]), srv: srv, raw: nc, nc: nc}
+	c := &Conn{ID: hex.EncodeToString(id[:]), srv: srv, raw: nc, nc: nc, peer: addrOf(nc.RemoteAddr())}
 	if srv.Lifetime > 0 {
 		c.expires = time.Now().Add(srv.Lifetime)
-	}
-	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
-		c.peer = a.AddrPort().Addr().Unmap()
 	}
 	c.in = bufio.NewReaderSize(timedReader{c}, bufferSize)
 	c.out = bufio.NewWriterSize(timedWriter{c}, bufferSize)
@@ -79,6 +76,17 @@ func newConn(srv *Server, nc net.Conn) *Conn {
 
 // Peer is the client's address; invalid if that is not known.
 func (c *Conn) Peer() netip.Addr { return c.peer }
+
+// Local is the server's address, as it was connected to; invalid if that is not
+// known. Behind a proxy it is the server's own.
+func (c *Conn) Local() netip.Addr { return addrOf(c.raw.LocalAddr()) }
+
+func addrOf(a net.Addr) netip.Addr {
+	if tcp, ok := a.(*net.TCPAddr); ok {
+		return tcp.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
+}
 
 // Context ends with the connection.
 func (c *Conn) Context() context.Context { return c.ctx }

@@ -1,0 +1,97 @@
+package smtpd
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"xm/internal/line"
+	"xm/internal/sasl"
+)
+
+// wrongPassword is the one answer to every failure, whatever its cause.
+var wrongPassword = reply{535, "5.7.8", "Wrong name or password", false}
+
+// auth is RFC 4954, section 4.
+func (s *session) auth(arg string) reply {
+	mechanism, rest, hasInitial := strings.Cut(arg, " ")
+	switch {
+	case !s.esmtp:
+		return reply{503, "5.5.1", "Send EHLO first", false}
+	case s.user != "":
+		return reply{503, "5.5.1", "You have authenticated already", false}
+	case s.tx != nil:
+		return hasTransaction
+	case s.needsTLS():
+		return encryptFirst
+	}
+	exchange, err := sasl.NewServer(strings.ToUpper(mechanism), s.srv.Users, s.channel())
+	switch {
+	case errors.Is(err, sasl.ErrInsecure):
+		return encryptFirst
+	case err != nil:
+		return reply{504, "5.5.4", "That mechanism is not offered: EHLO lists those that are", false}
+	}
+	done, ok := s.srv.Logins.Begin(s.conn.Peer())
+	if !ok {
+		return reply{421, "4.7.0", "Too many failed logins from your address, try again later", true}
+	}
+	failed := true // as long as nothing else is known: a handler may panic
+	defer func() { done(failed) }()
+	var initial *string
+	if hasInitial {
+		initial = &rest
+	}
+	began := time.Now()
+	user, err := exchange.Converse(s.conn.Context(), initial, s.challenge)
+	failed = errors.Is(err, sasl.ErrFailed)
+	if failed {
+		s.log.Warn("login failed", "user", exchange.Login(), "mechanism", strings.ToUpper(mechanism))
+		s.failures++
+		s.conn.Pause(s.srv.FailureDelay - time.Since(began)) // the time tells nothing either
+	}
+	if err != nil {
+		return s.authError(err)
+	}
+	s.user = user
+	s.log = s.log.With("user", user)
+	s.log.Info("logged in", "mechanism", strings.ToUpper(mechanism))
+	return reply{235, "2.7.0", "Welcome", false}
+}
+
+var encryptFirst = reply{538, "5.7.11", "Send STARTTLS first", false}
+
+// connError is an error of the connection, in the middle of an exchange.
+type connError struct{ error }
+
+// challenge sends what the server has to say and reads the client's answer.
+func (s *session) challenge(text string) (string, error) {
+	if err := s.conn.Reply("334 " + text); err != nil {
+		return "", connError{err}
+	}
+	answer, err := s.conn.ReadLine(maxAuthLine, commandTimeout, false)
+	if err != nil {
+		return "", connError{err}
+	}
+	return string(answer), nil
+}
+
+func (s *session) authError(err error) reply {
+	var conn connError
+	switch {
+	case errors.Is(err, sasl.ErrFailed):
+		return wrongPassword
+	case errors.Is(err, sasl.ErrCancelled):
+		return reply{501, "5.7.0", "Cancelled, as you wish", false}
+	case errors.Is(err, sasl.ErrEncoding):
+		return reply{501, "5.5.2", "That is not base64", false}
+	case errors.Is(err, sasl.ErrSyntax):
+		return reply{501, "5.5.2", "That is not a message of the mechanism", false}
+	case errors.As(err, &conn) && errors.Is(conn.error, line.ErrLineTooLong):
+		return reply{500, "5.5.6", "The line is too long", false}
+	case errors.As(err, &conn):
+		return s.lineError(conn.error)
+	}
+	s.log.Error("authenticate", "err", err)
+	return reply{454, "4.7.0", "Trouble on our side, try again later", false}
+}

@@ -1,0 +1,131 @@
+package smtpd
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
+
+	"xm/internal/line"
+)
+
+// message is a message on its way into the store. What goes wrong is
+// remembered, and the rest of the message taken and dropped: the client gets to
+// know at the end.
+type message struct {
+	id       string
+	began    time.Time
+	octets   int64          // received
+	text     line.TextCheck // of what comes in chunks
+	header   header
+	delivery Delivery // nil if the store refused it
+	err      error    // the first thing that went wrong
+}
+
+// storeError is an error of the Mail.
+type storeError struct{ error }
+
+func (e storeError) Unwrap() error { return e.error }
+
+// refusal is the error for a message that its reply refuses.
+type refusal struct{ reply }
+
+func (r refusal) Error() string { return r.text }
+
+// newMessage begins the delivery of the transaction's message with our trace
+// fields.
+func (s *session) newMessage() *message {
+	m := &message{id: newQueueID(), began: time.Now()}
+	d, err := s.srv.Mail.Begin(s.tx.mailboxes())
+	if err != nil {
+		m.fail(storeError{err})
+		return m
+	}
+	m.delivery = d
+	if s.user != "" {
+		m.header.complete = func(has func(field string) bool) string { return s.missingFields(m.id, has) }
+	}
+	m.store([]byte(s.trace(m.id)))
+	return m
+}
+
+func newQueueID() string {
+	var id [6]byte
+	rand.Read(id[:])
+	return hex.EncodeToString(id[:])
+}
+
+func (m *message) fail(err error) {
+	if m.err == nil {
+		m.err = err
+	}
+}
+
+// Write takes the next piece. It never fails.
+func (m *message) Write(p []byte) (int, error) {
+	m.octets += int64(len(p))
+	if m.err == nil {
+		m.fail(m.header.pass(p, m.store))
+	}
+	return len(p), nil
+}
+
+func (m *message) store(p []byte) {
+	if m.err != nil || len(p) == 0 {
+		return
+	}
+	if _, err := m.delivery.Write(p); err != nil {
+		m.fail(storeError{err})
+	}
+}
+
+// commit makes the message durable.
+func (m *message) commit() error {
+	if m.err == nil {
+		m.fail(m.header.end(m.store))
+	}
+	if m.err != nil {
+		return m.err
+	}
+	if err := m.delivery.Commit(); err != nil {
+		return storeError{err}
+	}
+	return nil
+}
+
+// abort drops the message, unless it was committed.
+func (m *message) abort() {
+	if m.delivery != nil {
+		m.delivery.Abort()
+	}
+}
+
+// chunked checks what Body checks in a message that DATA brings.
+type chunked struct {
+	m   *message
+	max int64
+}
+
+func (c chunked) Write(p []byte) (int, error) {
+	if c.m.octets+int64(len(p)) > c.max {
+		c.m.fail(line.ErrTooLarge)
+	}
+	c.m.fail(c.m.text.Next(p))
+	return c.m.Write(p)
+}
+
+// missingFields is what a submitted message gets (RFC 6409, section 8).
+func (s *session) missingFields(id string, has func(field string) bool) string {
+	var b strings.Builder
+	if !has("date") {
+		fmt.Fprintf(&b, "Date: %s\r\n", now())
+	}
+	if !has("message-id") {
+		fmt.Fprintf(&b, "Message-ID: <%s.%d@%s>\r\n", id, time.Now().Unix(), s.srv.Hostname)
+	}
+	return b.String()
+}
+
+// now is a date of RFC 5322, section 3.3.
+func now() string { return time.Now().Format("Mon, 2 Jan 2006 15:04:05 -0700") }

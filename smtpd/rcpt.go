@@ -1,0 +1,67 @@
+package smtpd
+
+import "errors"
+
+func (s *session) rcpt(arg string) reply {
+	rest, ok := cutKeyword(arg, "TO:")
+	switch {
+	case !ok:
+		return reply{501, "5.5.4", "Syntax: " + commands["RCPT"].syntax, false}
+	case s.tx == nil:
+		return badSequence
+	case s.tx.message != nil || s.tx.broken:
+		return reply{503, "5.5.1", "The message has begun already", false}
+	}
+	to, params, err := parsePath(rest)
+	switch {
+	case err != nil:
+		return s.refuse(reply{501, "5.1.3", "Recipient address: " + err.Error(), false})
+	case to.raw == "<>":
+		return s.refuse(reply{501, "5.1.3", "Recipient address: it is empty", false})
+	case len(params) > 0:
+		return s.refuse(reply{555, "5.5.4", "RCPT parameter not recognized", false})
+	case !to.ascii() && !s.tx.utf8:
+		return s.refuse(needsUTF8)
+	case len(s.tx.recipients) >= s.srv.maxRecipients():
+		// RFC 5321, section 4.5.3.1.10.
+		s.tx.deferred++
+		return reply{452, "4.5.3", "Too many recipients", false}
+	}
+	return s.addRecipient(to)
+}
+
+func (s *session) addRecipient(to address) reply {
+	domain := s.domain(to)
+	mailboxes, found, err := s.srv.Users.Find(to.local, domain)
+	switch {
+	case err != nil:
+		s.tx.deferred++
+		return s.temporary("find a recipient", err)
+	case !found && (domain == "" || s.srv.Users.Local(domain)):
+		return s.refuse(reply{550, "5.1.1", "No such user here", false})
+	case !found:
+		return s.refuse(reply{550, "5.7.1", "Mail for other domains is not relayed", false})
+	}
+	for _, m := range mailboxes {
+		if err := s.srv.Mail.Room(m, s.tx.size); err != nil {
+			s.tx.deferred++
+			if errors.Is(err, ErrFull) {
+				return mailboxFull
+			}
+			return s.temporary("look for room in the mailbox", err)
+		}
+	}
+	s.tx.recipients = append(s.tx.recipients, recipient{to, mailboxes})
+	return reply{250, "2.1.5", "OK", false}
+}
+
+var mailboxFull = reply{452, "4.2.2", "The mailbox is full, try again later", false}
+
+// refuse counts recipients apart from other errors: a list may have many that
+// are stale, and the others must get their mail.
+func (s *session) refuse(r reply) reply {
+	s.tx.refused++
+	s.unsent++
+	s.errors-- // answer counts it
+	return r
+}

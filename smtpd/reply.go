@@ -1,0 +1,39 @@
+package smtpd
+
+import (
+	"fmt"
+	"strings"
+)
+
+// reply is what a handler answers. text may have several lines. The zero reply
+// is none.
+type reply struct {
+	code     int
+	enhanced string // RFC 3463 status code; "" where none is due
+	text     string
+	close    bool // the session ends after it
+}
+
+// String gives the reply as it is sent, without the last CRLF (RFC 5321,
+// section 4.2.1). RFC 2034, section 4: every line has the enhanced code.
+func (r reply) String() string {
+	lines := strings.Split(r.text, "\n")
+	for i, text := range lines {
+		separator := "-"
+		if i == len(lines)-1 {
+			separator = " "
+		}
+		if r.enhanced != "" {
+			text = r.enhanced + " " + text
+		}
+		lines[i] = fmt.Sprintf("%d%s%s", r.code, separator, text)
+	}
+	return strings.Join(lines, "\r\n")
+}
+
+// Replies that several commands give.
+var (
+	badSequence    = reply{503, "5.5.1", "Send MAIL first", false}
+	cutOff         = reply{421, "4.4.2", "The message was cut off", true}
+	hasTransaction = reply{503, "5.5.1", "Not during a transaction: RSET ends it", false}
+)
