@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"xm/internal/maildir"
+	"xm/internal/sasl"
 	"xm/pop3d"
 	"xm/smtpd"
 	"xm/userdb"
@@ -30,11 +31,19 @@ func (u users) Find(local, domain string) (string, bool, error) {
 // Local is smtpd.Users'.
 func (u users) Local(domain string) bool { return u.db.Local(domain) }
 
-// Authenticate is pop3d.Users'.
+// Authenticate is sasl.Users'.
 func (u users) Authenticate(ctx context.Context, login, password string) (string, bool, error) {
 	name, ok, err := u.db.Authenticate(ctx, login, password)
 	return name.String(), ok, err
 }
+
+// SCRAM is sasl.Users'.
+func (u users) SCRAM(login string) (sasl.Verifier, error) {
+	v, err := u.db.SCRAM(login)
+	return sasl.Verifier(v), err
+}
+
+var _ sasl.Users = users{}
 
 // mail shows the Maildirs to the servers.
 type mail struct {

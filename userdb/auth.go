@@ -59,9 +59,8 @@ func (db *DB) strengthen(old Record, password string) Record {
 	if old.Kind() == db.decoy.Kind() {
 		return old
 	}
-	r, err := NewRecord(old.Name, password, DefaultIterations)
+	r, err := db.stronger(old, password)
 	if err == nil {
-		r.Keys = old.Keys
 		ctx, cancel := context.WithTimeout(context.Background(), strengthenTime)
 		defer cancel()
 		err = db.replace(ctx, old, r)
@@ -72,4 +71,17 @@ func (db *DB) strengthen(old Record, password string) Record {
 	}
 	db.log.Info("SHA-256 record replaced by SCRAM-SHA-256", "user", old.Name.String())
 	return r
+}
+
+// stronger makes the SCRAM record. Its salt and iterations are those that SCRAM
+// showed for the name all along: a change would tell whoever asks that the name
+// exists, and when its user first logged in.
+func (db *DB) stronger(old Record, password string) (Record, error) {
+	salt, err := db.decoySalt(old.Name.String())
+	if err != nil {
+		return Record{}, err
+	}
+	r, err := newRecord(old.Name, password, salt, DefaultIterations)
+	r.Keys = old.Keys
+	return r, err
 }

@@ -29,6 +29,12 @@
 // the file as a whole (package safefile). Readers take no lock. An editor that
 // replaces the file is safe too, as long as nobody else changes it meanwhile.
 //
+// .decoy.key, beside it, holds 32 random octets (0600). A name that has no SCRAM
+// salt is shown one that is made from this key, always the same, so that nobody
+// learns by asking which names exist. It is made when it is first needed and
+// never changed. Losing it costs no user anything, but whoever asked before and
+// asks again can tell.
+//
 // # Names
 //
 // A bare name receives mail for local@ every local domain; any other name for
@@ -71,10 +77,11 @@ type DB struct {
 	log      *slog.Logger
 	snap     atomic.Pointer[snapshot]
 	sessions loginCache
-	seen     atomic.Bool   // there were users at some time
-	writing  chan struct{} // holds a token while this process writes
-	derive   chan struct{} // holds one for each derivation under way
-	decoy    Record        // what a password is checked against where there is no user
+	salting  atomic.Pointer[[]byte] // the content of .decoy.key, once read
+	seen     atomic.Bool            // there were users at some time
+	writing  chan struct{}          // holds a token while this process writes
+	derive   chan struct{}          // holds one for each derivation under way
+	decoy    Record                 // what a password is checked against where there is no user
 }
 
 // Open opens the users of a data directory, which must exist; users.txt need

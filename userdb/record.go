@@ -47,12 +47,16 @@ type Record struct {
 // NewRecord makes a SCRAM record for a password, with the given number of
 // PBKDF2 iterations.
 func NewRecord(name Name, password string, iterations int) (Record, error) {
+	salt := make([]byte, scramSaltSize)
+	rand.Read(salt)
+	return newRecord(name, password, salt, iterations)
+}
+
+func newRecord(name Name, password string, salt []byte, iterations int) (Record, error) {
 	prepared, err := prepare(password)
 	if err != nil {
 		return Record{}, err
 	}
-	salt := make([]byte, scramSaltSize)
-	rand.Read(salt)
 	s, err := deriveSCRAM(prepared, salt, iterations)
 	if err != nil {
 		return Record{}, err
@@ -126,10 +130,12 @@ func (r Record) String() string {
 	return line
 }
 
+const scramKind = "SCRAM-SHA-256"
+
 // Kind names the way the password is kept.
 func (r Record) Kind() string {
 	if strings.HasPrefix(r.Hash, scramPrefix) {
-		return "SCRAM-SHA-256"
+		return scramKind
 	}
 	return "SHA-256"
 }

@@ -1,0 +1,146 @@
+package sasl
+
+import (
+	"container/list"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// What a Limiter allows unless told otherwise.
+const (
+	DefaultMaxFailures = 20
+	DefaultWindow      = 10 * time.Minute
+	DefaultMaxParallel = 4
+	DefaultMaxAddrs    = 100_000
+)
+
+// Limiter bounds what guessing passwords can cost, in all the services that
+// share it. Zero values are defaults; a nil Limiter allows everything. Its
+// methods may be called concurrently; its fields are set before.
+//
+// A success is not counted, nor does it forgive failures: who guesses may have
+// an account too, and may sit behind the address of one who has.
+type Limiter struct {
+	MaxFailures int           // of an address within Window
+	Window      time.Duration // begins with the first failure
+	MaxParallel int           // attempts of an address under way
+	MaxAddrs    int           // whose failures are remembered
+
+	mu     sync.Mutex
+	peers  map[netip.Prefix]*peer
+	failed list.List // of the *peer with failures, in the order of the windows
+}
+
+// peer is what there is to remember of an address. It is in peers while
+// attempts are under way or failures count.
+type peer struct {
+	key      netip.Prefix
+	parallel int
+	failures int
+	since    time.Time     // the first failure
+	element  *list.Element // in failed, if there are failures
+}
+
+// Begin says whether the address, which for IPv6 is its /64, may try a password
+// now. If ok, done must be called with what came of it. An attempt under way
+// counts as a failure until then, so that many at once gain nothing. Loopback is
+// never limited.
+func (l *Limiter) Begin(addr netip.Addr) (done func(failed bool), ok bool) {
+	addr = addr.Unmap()
+	if l == nil || addr.IsLoopback() {
+		return func(bool) {}, true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.expire()
+	p := l.peer(network(addr))
+	if p.parallel >= orDefault(l.MaxParallel, DefaultMaxParallel) ||
+		p.failures+p.parallel >= orDefault(l.MaxFailures, DefaultMaxFailures) {
+		return nil, false
+	}
+	p.parallel++
+	var once sync.Once
+	return func(failed bool) { once.Do(func() { l.end(p, failed) }) }, true
+}
+
+// network is what one customer of a network has for certain: an IPv4 address, or
+// an IPv6 /64. A connection without an address counts as one.
+func network(addr netip.Addr) netip.Prefix {
+	bits := addr.BitLen()
+	if addr.Is6() {
+		bits = 64
+	}
+	prefix, err := addr.Prefix(bits)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	return prefix
+}
+
+func (l *Limiter) peer(key netip.Prefix) *peer {
+	p := l.peers[key]
+	if p == nil {
+		if l.peers == nil {
+			l.peers = map[netip.Prefix]*peer{}
+		}
+		p = &peer{key: key}
+		l.peers[key] = p
+	}
+	return p
+}
+
+func (l *Limiter) end(p *peer, failed bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.expire()
+	p.parallel--
+	if failed {
+		l.fail(p)
+	}
+	l.release(p)
+}
+
+// fail counts a failure. Where too many addresses have some, the oldest window
+// ends early: nobody else is locked out for it, and to be forgotten so costs a
+// failure from each of MaxAddrs other addresses, from where the same guesses
+// could have been made.
+func (l *Limiter) fail(p *peer) {
+	if p.failures++; p.element != nil {
+		return
+	}
+	if l.failed.Len() >= orDefault(l.MaxAddrs, DefaultMaxAddrs) {
+		l.forgive(l.failed.Front())
+	}
+	p.since = time.Now()
+	p.element = l.failed.PushBack(p)
+}
+
+// expire ends the windows that are over.
+func (l *Limiter) expire() {
+	window := orDefault(l.Window, DefaultWindow)
+	for e := l.failed.Front(); e != nil && time.Since(e.Value.(*peer).since) >= window; e = l.failed.Front() {
+		l.forgive(e)
+	}
+}
+
+func (l *Limiter) forgive(e *list.Element) {
+	p := l.failed.Remove(e).(*peer)
+	p.failures, p.element = 0, nil
+	l.release(p)
+}
+
+// release drops what says nothing. Attempts under way are as few as the
+// services' connections.
+func (l *Limiter) release(p *peer) {
+	if p.parallel == 0 && p.failures == 0 {
+		delete(l.peers, p.key)
+	}
+}
+
+func orDefault[T int | time.Duration](value, otherwise T) T {
+	if value == 0 {
+		return otherwise
+	}
+	return value
+}
