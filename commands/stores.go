@@ -19,13 +19,13 @@ type users struct {
 }
 
 // Find is smtpd.Users'. RFC 5321, section 4.5.1: postmaster must be reachable.
-func (u users) Find(local, domain string) (string, bool, error) {
+func (u users) Find(local, domain string) ([]string, bool, error) {
 	r, ok, err := u.db.Find(local, domain)
 	if !ok && err == nil && u.postmaster != "" && strings.EqualFold(local, "postmaster") && (domain == "" || u.db.Local(domain)) {
 		local, domain, _ := strings.Cut(u.postmaster, "@")
 		r, ok, err = u.db.Find(local, domain)
 	}
-	return r.Name.String(), ok, err
+	return []string{r.Name.String()}, ok, err
 }
 
 // Local is smtpd.Users'.
@@ -50,6 +50,9 @@ type mail struct {
 	store *maildir.Store
 	db    *userdb.DB
 }
+
+// Room is smtpd.Mail's.
+func (m mail) Room(string, int64) error { return nil }
 
 // Begin is smtpd.Mail's.
 func (m mail) Begin(mailboxes []string) (smtpd.Delivery, error) {

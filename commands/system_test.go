@@ -138,7 +138,7 @@ func (s *system) dialog(service, text string) {
 		s.t.Fatal(err)
 	}
 	defer conn.Close()
-	linetest.Play(s.t, service, text, conn, nil)
+	linetest.Play(s.t, service, text, conn)
 }
 
 // onDisk returns everything that lies in a maildrop.
@@ -335,14 +335,14 @@ func TestSIGTERM(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer busy.Close()
-	linetest.Play(t, "idle", "S: 220 *\n", idle, nil)
-	linetest.Play(t, "busy", "S: 220 *\nC: HELO a\nS: 250 *\nC: MAIL FROM:<>\nS: 250 *\nC: RCPT TO:<alice@localhost>\nS: 250 *\nC: DATA\nS: 354 *\nC: half\n", busy, nil)
+	linetest.Play(t, "idle", "S: 220 *\n", idle)
+	linetest.Play(t, "busy", "S: 220 *\nC: HELO a\nS: 250 *\nC: MAIL FROM:<>\nS: 250 *\nC: RCPT TO:<alice@localhost>\nS: 250 *\nC: DATA\nS: 354 *\nC: half\n", busy)
 	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	linetest.Play(t, "idle", "S: 421 4.3.2 *\nX\n", idle, nil)
+	linetest.Play(t, "idle", "S: 421 4.3.2 *\nX\n", idle)
 	// The transaction may end; after it, nothing new begins.
-	linetest.Play(t, "busy", "C: done\nC: .\nS: 250 *\nS: 421 4.3.2 *\nX\n", busy, nil)
+	linetest.Play(t, "busy", "C: done\nC: .\nS: 250 *\nS: 421 4.3.2 *\nX\n", busy)
 	<-s.done
 	if err := s.cmd.Wait(); err != nil {
 		t.Errorf("ended with %v; the log:\n%s", err, s.log)
@@ -364,10 +364,10 @@ func TestSeparateProcesses(t *testing.T) {
 	}
 	defer conn.Close()
 	const login = "S: +OK *\nC: USER alice\nS: +OK *\nC: PASS secret\n"
-	linetest.Play(t, "first", login+"S: +OK 0 *\n", conn, nil)
+	linetest.Play(t, "first", login+"S: +OK 0 *\n", conn)
 	other.dialog("smtp", "S: 220 *\nC: HELO a\nS: 250 *\nC: MAIL FROM:<>\nS: 250 *\nC: RCPT TO:<alice>\nS: 250 *\nC: DATA\nS: 354 *\nC: x\nC: .\nS: 250 *\nC: QUIT\nS: 221 *\nX\n")
 	other.dialog("pop3", login+"S: -ERR [IN-USE] *\nC: QUIT\nS: +OK *\nX\n")
-	linetest.Play(t, "first", "C: STAT\nS: +OK 0 0\nC: QUIT\nS: +OK *\nX\n", conn, nil)
+	linetest.Play(t, "first", "C: STAT\nS: +OK 0 0\nC: QUIT\nS: +OK *\nX\n", conn)
 	other.dialog("pop3", login+"S: +OK 1 *\nC: QUIT\nS: +OK *\nX\n")
 }
 

@@ -138,9 +138,9 @@ func dial(t *testing.T, addr string) net.Conn {
 }
 
 func TestDialogs(t *testing.T) {
-	linetest.Run(t, "testdata/dialogs/*.txt", func(t *testing.T, file string) (net.Conn, map[string]string) {
+	linetest.Run(t, "testdata/dialogs/*.txt", func(t *testing.T, _ *linetest.Dialog) net.Conn {
 		s, _ := newServer()
-		return dial(t, serve(t, s, asIs)), nil
+		return dial(t, serve(t, s, asIs))
 	})
 }
 

@@ -16,7 +16,7 @@ type transaction struct {
 	refused    int      // recipients, for good
 	deferred   int      // recipients, for now
 	message    *message // nil until DATA or the first BDAT
-	broken     bool // a BDAT failed: nothing but an end of the transaction is allowed
+	broken     bool     // a BDAT failed: nothing but an end of the transaction is allowed
 }
 
 type recipient struct {

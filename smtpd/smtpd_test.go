@@ -3,76 +3,135 @@ package smtpd
 import (
 	"bytes"
 	"context"
+	"crypto/hmac"
+	"crypto/pbkdf2"
+	"crypto/sha256"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 
+	"xm/internal/line"
 	"xm/internal/line/linetest"
+	"xm/internal/sasl"
 )
 
-// testUsers: alice, bill and soly are users, full and fails have troubled
-// mailboxes, broken can't be looked up.
+// testUsers: alice, bill, soly and jörg are users with the password "secret",
+// team is an alias of alice and bill, full, fails, nospace and quota have
+// troubled mailboxes, broken can't be looked up.
 type testUsers struct{}
 
 func (testUsers) Local(domain string) bool {
-	return strings.EqualFold(domain, "localhost") || strings.EqualFold(domain, "localhost.com")
+	return strings.EqualFold(domain, "localhost") || strings.EqualFold(domain, "localhost.com") || domain == "mail.example.org"
 }
 
-func (u testUsers) Find(local, domain string) (string, bool, error) {
-	if local == "broken" {
+func (u testUsers) Find(local, domain string) ([]string, bool, error) {
+	local = strings.ToLower(local)
+	switch {
+	case local == "broken":
+		return nil, false, errors.New("the disk is on fire")
+	case domain != "" && !u.Local(domain):
+		return nil, false, nil
+	case local == "team":
+		return []string{"alice", "bill"}, true, nil
+	}
+	return []string{local}, strings.Contains(" alice bill soly jörg full fails nospace quota ", " "+local+" "), nil
+}
+
+func (u testUsers) known(login string) string {
+	name, domain, _ := strings.Cut(login, "@")
+	if found, ok, err := u.Find(name, domain); ok && err == nil && len(found) == 1 {
+		return found[0]
+	}
+	return ""
+}
+
+func (u testUsers) Authenticate(_ context.Context, login, password string) (string, bool, error) {
+	if login == "broken" {
 		return "", false, errors.New("the disk is on fire")
 	}
-	known := strings.Contains(" alice bill soly full fails ", " "+strings.ToLower(local)+" ")
-	return strings.ToLower(local), known && (domain == "" || u.Local(domain)), nil
+	user := u.known(login)
+	return user, user != "" && password == "secret", nil
+}
+
+func (u testUsers) SCRAM(login string) (sasl.Verifier, error) {
+	salt, iterations := []byte("salt of everyone"), 4096
+	salted, err := pbkdf2.Key(sha256.New, "secret", salt, iterations, sha256.Size)
+	if err != nil {
+		return sasl.Verifier{}, err
+	}
+	mac := func(text string) []byte {
+		m := hmac.New(sha256.New, salted)
+		m.Write([]byte(text))
+		return m.Sum(nil)
+	}
+	stored := sha256.Sum256(mac("Client Key"))
+	return sasl.Verifier{User: u.known(login), Iterations: iterations, Salt: salt, StoredKey: stored[:], ServerKey: mac("Server Key")}, nil
 }
 
 // testMail keeps messages in memory.
 type testMail struct {
-	mu  sync.Mutex
-	got map[string][]string
+	mu   sync.Mutex
+	got  map[string][]string
+	open int // deliveries neither committed nor aborted
 }
 
-type testDelivery struct {
-	*bytes.Buffer
-	commit func() error
+func (m *testMail) Room(mailbox string, size int64) error {
+	if mailbox == "full" || mailbox == "quota" && size > 500 {
+		return ErrFull
+	}
+	return nil
 }
-
-func (d testDelivery) Commit() error { return d.commit() }
-func (d testDelivery) Abort()        {}
 
 func (m *testMail) Begin(mailboxes []string) (Delivery, error) {
-	var b bytes.Buffer
-	if mailboxes[0] == "full" {
-		return nil, m.deliver(mailboxes, &b)
-	}
-	return testDelivery{&b, func() error { return m.deliver(mailboxes, &b) }}, nil
-}
-
-func (m *testMail) deliver(mailboxes []string, r io.Reader) error {
 	switch mailboxes[0] {
-	case "full": // fails at once, with the message still on its way
-		return fmt.Errorf("write: %w", syscall.ENOSPC)
+	case "nospace": // fails at once, with the message still on its way
+		return nil, fmt.Errorf("write: %w", syscall.ENOSPC)
 	case "fails":
-		return errors.New("the disk is on fire")
-	}
-	b, err := io.ReadAll(r)
-	if err != nil {
-		return err
+		return nil, errors.New("the disk is on fire")
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, name := range mailboxes {
-		m.got[name] = append(m.got[name], string(b))
+	m.open++
+	return &testDelivery{mail: m, mailboxes: mailboxes}, nil
+}
+
+type testDelivery struct {
+	bytes.Buffer
+	mail      *testMail
+	mailboxes []string
+	over      bool
+}
+
+func (d *testDelivery) Commit() error {
+	if d.mailboxes[0] == "quota" {
+		return fmt.Errorf("quota: %w", ErrFull)
 	}
+	d.mail.mu.Lock()
+	for _, name := range d.mailboxes {
+		d.mail.got[name] = append(d.mail.got[name], d.String())
+	}
+	d.mail.mu.Unlock()
+	d.Abort()
 	return nil
+}
+
+func (d *testDelivery) Abort() {
+	d.mail.mu.Lock()
+	defer d.mail.mu.Unlock()
+	if !d.over {
+		d.over = true
+		d.mail.open--
+	}
 }
 
 // of returns the one message that name has.
@@ -113,14 +172,45 @@ func start(t *testing.T, s *Server, wrap func(net.Listener) net.Listener) net.Co
 
 func asIs(l net.Listener) net.Listener { return l }
 
+// The words of a dialog's "# server:" are
+//
+//	outside      no network is trusted
+//	tls          there is a certificate
+//	implicit     ... and the connection begins with the handshake
+//	submission   the server is for submission
+//	proxied      connections begin with a PROXY header
 func TestDialogs(t *testing.T) {
-	linetest.Run(t, "testdata/dialogs/*.txt", func(t *testing.T, file string) (net.Conn, map[string]string) {
-		s, _ := newServer()
-		if strings.Contains(file, "outside-") {
+	linetest.Run(t, "testdata/dialogs/*.txt", func(t *testing.T, d *linetest.Dialog) net.Conn {
+		s, mail := newServer()
+		is := func(word string) bool { return slices.Contains(d.Server, word) }
+		if is("outside") || is("proxied") {
 			s.Trusted = nil
 		}
-		return start(t, s, asIs), nil
+		if is("tls") || is("implicit") {
+			d.TLS = addCertificate(t, s)
+		}
+		if is("proxied") {
+			s.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+		}
+		s.ImplicitTLS, s.Submission = is("implicit"), is("submission")
+		t.Cleanup(func() { // runs after the server's end
+			if mail.open > 0 {
+				t.Errorf("%d deliveries were neither committed nor aborted", mail.open)
+			}
+		})
+		return start(t, s, asIs)
 	})
+}
+
+func addCertificate(t *testing.T, s *Server) (client *tls.Config) {
+	t.Helper()
+	certFile, keyFile, client := linetest.Certificate(t)
+	cert, err := line.LoadCertificate(certFile, keyFile, s.Log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Certificate = cert
+	return client
 }
 
 // send delivers body, given as it goes over the wire, and returns the rest of

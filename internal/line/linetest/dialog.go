@@ -6,14 +6,21 @@
 //	C: a line that the client sends, with CRLF added
 //	R: "octets that it sends as they are\n"     (a Go string)
 //	S: a line that the server must send; * stands for any text
+//	U: likewise, after any number of others
+//	TLS                                         the client begins the handshake
 //	X                                           the server closes the connection
 //
-// The server is read only where the dialog says S or X, so that lines in a row
-// are sent as a pipelining client sends them. ${NAME} in any line is replaced.
+// The server is read only where the dialog says S, U or X, so that lines in a
+// row are sent as a pipelining client sends them. ${NAME} in any line is
+// replaced. The words of a first line "# server: ..." say what kind of server
+// the dialog is for.
 package linetest
 
 import (
 	"bufio"
+	"crypto/tls"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -25,9 +32,19 @@ import (
 	"time"
 )
 
+// Dialog is one that is to be played.
+type Dialog struct {
+	Name   string
+	Text   string
+	Server []string // the words of "# server:"
+	// The server that it is played against sets these.
+	Vars map[string]string
+	TLS  *tls.Config // for the client's side of handshakes
+}
+
 // Run plays each file that matches glob in a subtest. dial connects to a fresh
-// server and gives the values of the dialog's variables.
-func Run(t *testing.T, glob string, dial func(t *testing.T, file string) (net.Conn, map[string]string)) {
+// server.
+func Run(t *testing.T, glob string, dial func(*testing.T, *Dialog) net.Conn) {
 	t.Helper()
 	files, err := filepath.Glob(glob)
 	if err != nil || len(files) == 0 {
@@ -39,9 +56,14 @@ func Run(t *testing.T, glob string, dial func(t *testing.T, file string) (net.Co
 			if err != nil {
 				t.Fatal(err)
 			}
-			conn, vars := dial(t, file)
+			d := &Dialog{Name: file, Text: string(text)}
+			first, _, _ := strings.Cut(d.Text, "\n")
+			if words, ok := strings.CutPrefix(first, "# server:"); ok {
+				d.Server = strings.Fields(words)
+			}
+			conn := dial(t, d)
 			defer conn.Close()
-			Play(t, file, string(text), conn, vars)
+			d.Play(t, conn)
 		})
 	}
 }
@@ -50,54 +72,93 @@ func Run(t *testing.T, glob string, dial func(t *testing.T, file string) (net.Co
 const patience = 20 * time.Second
 
 // Play plays one dialog, or a part of one, which name names in failures.
-func Play(t *testing.T, name, text string, conn net.Conn, vars map[string]string) {
+func Play(t *testing.T, name, text string, conn net.Conn) {
+	t.Helper()
+	(&Dialog{Name: name, Text: text}).Play(t, conn)
+}
+
+// player is the client of a dialog.
+type player struct {
+	conn net.Conn
+	in   *bufio.Reader
+	tls  *tls.Config
+}
+
+// Play plays the dialog.
+func (d *Dialog) Play(t *testing.T, conn net.Conn) {
 	t.Helper()
 	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
-	in := bufio.NewReader(conn)
-	for i, line := range strings.Split(text, "\n") {
-		fail := func(format string, args ...any) {
-			t.Helper()
-			t.Fatalf("%s:%d: %s: "+format, append([]any{name, i + 1, line}, args...)...)
-		}
-		for key, value := range vars {
+	p := &player{conn, bufio.NewReader(conn), d.TLS}
+	for i, line := range strings.Split(d.Text, "\n") {
+		for key, value := range d.Vars {
 			line = strings.ReplaceAll(line, "${"+key+"}", value)
 		}
-		verb, rest := line, ""
-		if len(line) > 2 {
-			verb, rest = line[:2], strings.TrimPrefix(line[2:], " ")
-		}
-		switch {
-		case line == "" || line[0] == '#':
-		case verb == "C:":
-			if _, err := io.WriteString(conn, rest+"\r\n"); err != nil {
-				fail("%v", err)
-			}
-		case verb == "R:":
-			raw, err := strconv.Unquote(rest)
-			if err != nil {
-				fail("not a Go string: %v", err)
-			}
-			if _, err := io.WriteString(conn, raw); err != nil {
-				fail("%v", err)
-			}
-		case verb == "S:":
-			got, err := in.ReadString('\n')
-			if err != nil {
-				fail("got %q, %v", got, err)
-			}
-			if got, ok := strings.CutSuffix(got, "\r\n"); !ok || !Match(rest, got) {
-				fail("got %q", got)
-			}
-		case line == "X":
-			if rest, err := io.ReadAll(in); err != nil || len(rest) > 0 {
-				fail("got %q, %v; want the connection closed", rest, err)
-			}
-		default:
-			fail("a line begins with C:, R:, S:, X or #")
+		if err := p.step(line); err != nil {
+			t.Fatalf("%s:%d: %s: %v", d.Name, i+1, line, err)
 		}
 	}
+}
+
+func (p *player) step(line string) error {
+	verb, rest := line, ""
+	if len(line) > 2 && line[1] == ':' {
+		verb, rest = line[:2], strings.TrimPrefix(line[2:], " ")
+	}
+	switch {
+	case line == "" || line[0] == '#':
+		return nil
+	case verb == "C:":
+		return p.send(rest + "\r\n")
+	case verb == "R:":
+		raw, err := strconv.Unquote(rest)
+		if err != nil {
+			return fmt.Errorf("not a Go string: %w", err)
+		}
+		return p.send(raw)
+	case verb == "S:", verb == "U:":
+		return p.expect(rest, verb == "U:")
+	case line == "TLS":
+		return p.upgrade()
+	case line == "X":
+		if rest, err := io.ReadAll(p.in); err != nil || len(rest) > 0 {
+			return fmt.Errorf("got %q, %v; want the connection closed", rest, err)
+		}
+		return nil
+	}
+	return errors.New("a line begins with C:, R:, S:, U:, TLS, X or #")
+}
+
+func (p *player) send(text string) error {
+	_, err := io.WriteString(p.conn, text)
+	return err
+}
+
+// expect reads a line that matches, or until one does.
+func (p *player) expect(pattern string, until bool) error {
+	for {
+		got, err := p.in.ReadString('\n')
+		if err != nil {
+			return fmt.Errorf("got %q, %w", got, err)
+		}
+		text, ok := strings.CutSuffix(got, "\r\n")
+		if ok && Match(pattern, text) {
+			return nil
+		}
+		if !ok || !until {
+			return fmt.Errorf("got %q", got)
+		}
+	}
+}
+
+func (p *player) upgrade() error {
+	if n := p.in.Buffered(); n > 0 {
+		return fmt.Errorf("the server sent %d octets more in clear", n)
+	}
+	secured := tls.Client(p.conn, p.tls)
+	p.conn, p.in = secured, bufio.NewReader(secured)
+	return secured.Handshake()
 }
 
 // Match reports whether text is pattern, in which each * stands for any text.
