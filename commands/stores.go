@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"xm/internal/maildir"
@@ -48,7 +49,24 @@ func (m mail) Begin(mailboxes []string) (smtpd.Delivery, error) {
 	if err != nil { // not a nil *Delivery within a Delivery
 		return nil, err
 	}
-	return d, nil
+	return delivery{d}, nil
+}
+
+// Room is smtpd.Mail's.
+func (m mail) Room(mailbox string, size int64) error {
+	return smtpError(m.store.Room(mailbox, size))
+}
+
+type delivery struct{ *maildir.Delivery }
+
+// Commit is smtpd.Delivery's.
+func (d delivery) Commit() error { return smtpError(d.Delivery.Commit()) }
+
+func smtpError(err error) error {
+	if errors.Is(err, maildir.ErrFull) {
+		return fmt.Errorf("%w: %w", smtpd.ErrFull, err)
+	}
+	return err
 }
 
 // Open is pop3d.Mail's.

@@ -15,6 +15,7 @@ package smtpd
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -39,7 +40,14 @@ type Users interface {
 type Mail interface {
 	// Begin starts the delivery of one message to the mailboxes.
 	Begin(mailboxes []string) (Delivery, error)
+	// Room reports whether the mailbox may take a message of size octets (0:
+	// unknown): nil, ErrFull, or trouble.
+	Room(mailbox string, size int64) error
 }
+
+// ErrFull is matched by the error of Room and Commit for a mailbox without room
+// for the message.
+var ErrFull = errors.New("the mailbox is full")
 
 // Delivery takes a message, with CRLF line ends. Commit returns when it is
 // durable in every mailbox, or an error if none has it. Abort drops it; after

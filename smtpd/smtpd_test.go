@@ -56,6 +56,8 @@ func (m *testMail) Begin(mailboxes []string) (Delivery, error) {
 	return testDelivery{&b, func() error { return m.deliver(mailboxes, &b) }}, nil
 }
 
+func (m *testMail) Room(string, int64) error { return nil }
+
 func (m *testMail) deliver(mailboxes []string, r io.Reader) error {
 	switch mailboxes[0] {
 	case "full": // fails at once, with the message still on its way
