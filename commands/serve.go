@@ -104,22 +104,17 @@ func runServers(c *cli.Context, listen map[string]string, services ...string) er
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(c.App.ErrWriter, nil))
-	db, err := userdb.Open(cfg.DataDir, cfg.LocalDomains(), log)
+	db, err := userdb.Open(cfg.DataDir, userOptions(cfg), log)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	store, err := maildir.New(cfg.DataDir, cfg.Hostname)
+	store, err := openStore(cfg)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
-	if _, err := db.Users(); err != nil {
-		log.Warn("users.txt has a problem", "err", err)
-	}
-	if _, found, err := (users{db, cfg.Postmaster}).Find("postmaster", ""); err == nil && !found {
-		log.Warn("nobody gets mail for postmaster: add that user, or set postmaster in the config")
-	}
+	warnOfUsers(cfg, db, log)
 
 	var running []server
 	defer func() {
@@ -145,13 +140,13 @@ func newServer(c *cli.Context, cfg config.Config, service, addr string, db *user
 		configured = cfg.SMTP.Listen
 		s.serve = (&smtpd.Server{
 			Hostname: cfg.Hostname, MaxSize: cfg.SMTP.MaxSize, MaxRecipients: cfg.SMTP.MaxRecipients, Trusted: cfg.SMTP.Trusted,
-			Users: users{db, cfg.Postmaster}, Mail: mail{store, db}, Log: log,
+			Users: users{db}, Mail: mail{store, db}, Log: log,
 		}).Serve
 	case pop3Service:
 		configured = cfg.POP3.Listen
 		s.serve = (&pop3d.Server{
 			Hostname: cfg.Hostname, FailureDelay: cfg.POP3.FailureDelay,
-			Users: users{db: db}, Mail: mail{store, db}, Log: log,
+			Users: users{db}, Mail: mail{store, db}, Log: log,
 		}).Serve
 	case regdService:
 		configured = cfg.Regd.Listen

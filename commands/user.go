@@ -54,7 +54,7 @@ func openUsers(c *cli.Context, create bool) (*userdb.DB, error) {
 			return nil, err
 		}
 	}
-	return userdb.Open(cfg.DataDir, cfg.LocalDomains(), slog.New(slog.DiscardHandler))
+	return userdb.Open(cfg.DataDir, userOptions(cfg), slog.New(slog.DiscardHandler))
 }
 
 // lockPatience is how long other writers of users.txt may take.

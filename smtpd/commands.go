@@ -135,13 +135,13 @@ func (s *session) rcpt(arg string) reply {
 		s.tx.deferred++
 		return reply{452, "4.5.3", "Too many recipients", false}
 	}
-	mailbox, found, err := s.srv.Users.Find(to.local, to.domain)
+	mailboxes, found, err := s.srv.Users.Find(to.local, to.domain)
 	switch {
 	case err != nil:
 		s.tx.deferred++
 		return s.temporary("find a recipient", err)
 	case found:
-		s.tx.recipients = append(s.tx.recipients, recipient{to, mailbox})
+		s.tx.recipients = append(s.tx.recipients, recipient{to, mailboxes})
 		return reply{250, "2.1.5", "OK", false}
 	case to.domain == "" || s.srv.Users.Local(to.domain):
 		return s.refuse(reply{550, "5.1.1", "No such user here", false})

@@ -46,14 +46,16 @@ type transaction struct {
 
 type recipient struct {
 	address
-	mailbox string
+	mailboxes []string
 }
 
 func (tx *transaction) mailboxes() []string {
 	var names []string
 	for _, r := range tx.recipients {
-		if !slices.Contains(names, r.mailbox) {
-			names = append(names, r.mailbox)
+		for _, m := range r.mailboxes {
+			if !slices.Contains(names, m) {
+				names = append(names, m)
+			}
 		}
 	}
 	return names

@@ -27,10 +27,10 @@ import (
 
 // Users tells who receives mail here.
 type Users interface {
-	// Find returns the mailbox that receives mail for local@domain. domain is
-	// empty for an address without one. An error means that it can't be told
-	// now.
-	Find(local, domain string) (mailbox string, found bool, err error)
+	// Find returns the mailboxes that receive mail for local@domain: several
+	// for an alias. domain is empty for an address without one. An error means
+	// that it can't be told now.
+	Find(local, domain string) (mailboxes []string, found bool, err error)
 	// Local reports whether all addresses of the domain are ours: an unknown one
 	// does not exist anywhere, and nobody outside may send in its name.
 	Local(domain string) bool

@@ -26,12 +26,12 @@ func (testUsers) Local(domain string) bool {
 	return strings.EqualFold(domain, "localhost") || strings.EqualFold(domain, "localhost.com")
 }
 
-func (u testUsers) Find(local, domain string) (string, bool, error) {
+func (u testUsers) Find(local, domain string) ([]string, bool, error) {
 	if local == "broken" {
-		return "", false, errors.New("the disk is on fire")
+		return nil, false, errors.New("the disk is on fire")
 	}
 	known := strings.Contains(" alice bill soly full fails ", " "+strings.ToLower(local)+" ")
-	return strings.ToLower(local), known && (domain == "" || u.Local(domain)), nil
+	return []string{strings.ToLower(local)}, known && (domain == "" || u.Local(domain)), nil
 }
 
 // testMail keeps messages in memory.

@@ -3,7 +3,19 @@
 //	hostname   = "mail.example.org"            # default: this machine's name
 //	domains    = ["localhost", "localhost.com"] # whose addresses are all ours
 //	data_dir   = "data"                        # users.txt and the maildrops
-//	postmaster = "alice"                       # who gets mail for postmaster
+//	postmaster = "alice"                       # short for an alias of one
+//
+//	[aliases]                                  # who gets the mail for a name
+//	info               = ["alice", "bob"]      # at every local domain
+//	"info@example.org" = ["info", "carol"]     # users and other aliases
+//
+//	[quota]                                    # of a maildrop; 0: no limit
+//	octets   = 0
+//	messages = 0
+//
+//	[quota.users.alice]                        # in the place of those above
+//	octets   = 1000000
+//	messages = 0
 //
 //	[smtp]
 //	listen         = "127.0.0.1:2525"
@@ -25,7 +37,7 @@
 //	pop3          = "127.0.0.1:2110"
 //
 // Everything has a default; the values above are the defaults, but for hostname,
-// postmaster, user and password_file. Relative paths are relative to the
+// postmaster, the aliases, the users' quotas, user and password_file. Relative paths are relative to the
 // directory of the file. A key that is not listed here is an error.
 package config
 
@@ -53,6 +65,9 @@ type Config struct {
 	POP3       POP3     `toml:"pop3"`
 	Regd       Regd     `toml:"regd"`
 	Account    Account  `toml:"account"`
+
+	Aliases map[string][]string `toml:"aliases"`
+	Quota   Quota               `toml:"quota"`
 }
 
 // SMTP is for xm smtpd.
@@ -122,6 +137,9 @@ func Load(path string) (Config, error) {
 		return Config{}, fmt.Errorf("%s: unknown setting %q", path, unknown[0].String())
 	}
 	c.resolvePaths(filepath.Dir(path), md)
+	if err := c.foldPostmaster(); err != nil {
+		return Config{}, fmt.Errorf("%s: %w", path, err)
+	}
 	if err := c.check(); err != nil {
 		return Config{}, fmt.Errorf("%s: %w", path, err)
 	}
@@ -190,7 +208,7 @@ func (c *Config) check() error {
 			return fmt.Errorf("%s = %q is not HOST:PORT", name, addr)
 		}
 	}
-	return nil
+	return errors.Join(c.checkAliases(), c.Quota.check())
 }
 
 // LocalDomains are the configured domains and the host name.
