@@ -3,28 +3,11 @@ package commands
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"net"
-	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
-
-	"xm/hybrid"
-	"xm/internal/config"
-	"xm/internal/maildir"
-	"xm/internal/safefile"
-	"xm/pop3d"
-	"xm/smtpd"
-	"xm/userdb"
-	"xm/userdb/regd"
-)
-
-// The names of the services, on the command line and in the log.
-const (
-	smtpService = "smtp"
-	pop3Service = "pop3"
-	regdService = "regd"
 )
 
 const stopping = "SIGTERM or Ctrl-C stops it: transactions under way may end, for 10 seconds."
@@ -33,55 +16,76 @@ func serve() *cli.Command {
 	return &cli.Command{
 		Name:  "serve",
 		Usage: "run the SMTP, POP3 and registration servers in one process",
-		Description: "The registration server's key pair is made in the keys directory where there is none;\n" +
-			"its users need key.pub, as server.pub. " + stopping,
-		Flags: []cli.Flag{&cli.StringSliceFlag{
-			Name:  "listen",
-			Usage: "`SERVICE=HOST:PORT`, with smtp, pop3 or regd for the service; port 0 is any free one. May be repeated",
-		}, passphraseFlag()},
-		Action: func(c *cli.Context) error {
-			listen := map[string]string{}
-			for _, l := range c.StringSlice("listen") {
-				service, addr, ok := strings.Cut(l, "=")
-				if !ok || service != smtpService && service != pop3Service && service != regdService {
-					return usageErrorf("--listen %s: it is SERVICE=HOST:PORT, with smtp, pop3 or regd for the service", l)
-				}
-				listen[service] = addr
-			}
-			return runServers(c, listen, smtpService, pop3Service, regdService)
-		},
-	}
-}
-
-// serverCommand is the command that runs one of the servers alone.
-func serverCommand(name, usage, service string) *cli.Command {
-	return &cli.Command{
-		Name:        name,
-		Usage:       usage,
-		Description: stopping,
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "listen", Usage: "accept connections on `HOST:PORT` (default: that of the config); port 0 is any free one"},
-		},
-		Action: func(c *cli.Context) error {
-			return runServers(c, map[string]string{service: c.String("listen")}, service)
-		},
+		Description: "The services are smtp, submission, submissions (with TLS from the start), pop3 and regd;\n" +
+			"submission runs where the config, or --listen, says where. The registration server's key\n" +
+			"pair is made in the keys directory where there is none; its users need key.pub, as\n" +
+			"server.pub. " + stopping,
+		Flags:  []cli.Flag{listenFlag("`SERVICE=HOST:PORT`"), passphraseFlag()},
+		Action: func(c *cli.Context) error { return runServers(c, "", services) },
 	}
 }
 
 func smtpdCommand() *cli.Command {
-	return serverCommand("smtpd", "run the SMTP server", smtpService)
+	return &cli.Command{
+		Name:  "smtpd",
+		Usage: "run the SMTP server",
+		Description: "The services are smtp, submission and submissions (with TLS from the start), each where\n" +
+			"the config, or --listen, says where. " + stopping,
+		Flags:  []cli.Flag{listenFlag("`[SERVICE=]HOST:PORT`, smtp where no service is named")},
+		Action: func(c *cli.Context) error { return runServers(c, smtpService, smtpServices) },
+	}
 }
 
 func pop3dCommand() *cli.Command {
-	return serverCommand("pop3d", "run the POP3 server", pop3Service)
+	return &cli.Command{
+		Name:        "pop3d",
+		Usage:       "run the POP3 server",
+		Description: stopping,
+		Flags:       []cli.Flag{listenFlag("`HOST:PORT`")},
+		Action:      func(c *cli.Context) error { return runServers(c, pop3Service, pop3Services) },
+	}
 }
 
 func regdCommand() *cli.Command {
-	c := serverCommand("regd", "run the registration server", regdService)
-	c.Description = "It opens registrations with key.priv of the keys directory, which is made where there\n" +
-		"is none; its users need key.pub, as server.pub. " + c.Description
-	c.Flags = append(c.Flags, passphraseFlag())
-	return c
+	return &cli.Command{
+		Name:  "regd",
+		Usage: "run the registration server",
+		Description: "It opens registrations with key.priv of the keys directory, which is made where there\n" +
+			"is none; its users need key.pub, as server.pub. " + stopping,
+		Flags:  []cli.Flag{listenFlag("`HOST:PORT`"), passphraseFlag()},
+		Action: func(c *cli.Context) error { return runServers(c, regdService, regdServices) },
+	}
+}
+
+func listenFlag(value string) cli.Flag {
+	return &cli.StringSliceFlag{
+		Name:  "listen",
+		Usage: "accept connections on " + value + ", rather than where the config says; port 0 is any free one. May be repeated",
+	}
+}
+
+// readListen gives the addresses of the --listen flags, by service. main is the
+// service meant where none is named; "" if one must be.
+func readListen(c *cli.Context, main string, allowed []service) (map[string]string, error) {
+	listen := map[string]string{}
+	for _, l := range c.StringSlice("listen") {
+		name, addr, named := strings.Cut(l, "=")
+		if !named {
+			name, addr = main, l
+		}
+		if !slices.ContainsFunc(allowed, func(s service) bool { return s.name == name }) {
+			var names []string
+			for _, s := range allowed {
+				names = append(names, s.name)
+			}
+			return nil, usageErrorf("--listen %s: it is SERVICE=HOST:PORT, and SERVICE one of %s", l, strings.Join(names, ", "))
+		}
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			return nil, usageErrorf("--listen %s: the address is not HOST:PORT", l)
+		}
+		listen[name] = addr
+	}
+	return listen, nil
 }
 
 // server is a listener and what serves it.
@@ -90,36 +94,20 @@ type server struct {
 	serve    func(context.Context, net.Listener) error
 }
 
-// runServers runs services until the context ends. listen overrides the
-// configured addresses.
-func runServers(c *cli.Context, listen map[string]string, services ...string) error {
+// runServers runs services until the context ends.
+func runServers(c *cli.Context, main string, services []service) error {
 	if err := wantArgs(c, 0, 0); err != nil {
 		return err
 	}
-	cfg, err := loadConfig(c)
+	listen, err := readListen(c, main, services)
 	if err != nil {
 		return err
 	}
-	if err := safefile.MkdirAll(cfg.DataDir, 0o700); err != nil {
-		return err
-	}
-	log := slog.New(slog.NewTextHandler(c.App.ErrWriter, nil))
-	db, err := userdb.Open(cfg.DataDir, cfg.LocalDomains(), log)
+	h, err := openHost(c)
 	if err != nil {
 		return err
 	}
-	defer db.Close()
-	store, err := maildir.New(cfg.DataDir, cfg.Hostname)
-	if err != nil {
-		return err
-	}
-	defer store.Close()
-	if _, err := db.Users(); err != nil {
-		log.Warn("users.txt has a problem", "err", err)
-	}
-	if _, found, err := (users{db, cfg.Postmaster}).Find("postmaster", ""); err == nil && !found {
-		log.Warn("nobody gets mail for postmaster: add that user, or set postmaster in the config")
-	}
+	defer h.close()
 
 	var running []server
 	defer func() {
@@ -127,70 +115,39 @@ func runServers(c *cli.Context, listen map[string]string, services ...string) er
 			s.listener.Close() // again, where it served
 		}
 	}()
-	for _, name := range services {
-		s, err := newServer(c, cfg, name, listen[name], db, store, log.With("service", name))
+	for _, service := range services {
+		addr := listen[service.name]
+		if addr == "" {
+			addr = service.configured(h.cfg)
+		}
+		if addr == "" {
+			continue // switched off
+		}
+		s, err := h.start(service, addr)
 		if err != nil {
 			return err
 		}
 		running = append(running, s)
 	}
+	if len(running) == 0 {
+		return errors.New("there is nothing to run: the config gives no service an address to listen on")
+	}
 	return serveAll(c.Context, running)
 }
 
-func newServer(c *cli.Context, cfg config.Config, service, addr string, db *userdb.DB, store *maildir.Store, log *slog.Logger) (server, error) {
-	var s server
-	configured := ""
-	switch service {
-	case smtpService:
-		configured = cfg.SMTP.Listen
-		s.serve = (&smtpd.Server{
-			Hostname: cfg.Hostname, MaxSize: cfg.SMTP.MaxSize, MaxRecipients: cfg.SMTP.MaxRecipients, Trusted: cfg.SMTP.Trusted,
-			Users: users{db, cfg.Postmaster}, Mail: mail{store, db}, Log: log,
-		}).Serve
-	case pop3Service:
-		configured = cfg.POP3.Listen
-		s.serve = (&pop3d.Server{
-			Hostname: cfg.Hostname, FailureDelay: cfg.POP3.FailureDelay,
-			Users: users{db: db}, Mail: mail{store, db}, Log: log,
-		}).Serve
-	case regdService:
-		configured = cfg.Regd.Listen
-		r, err := newRegd(c, db, log)
-		if err != nil {
-			return s, err
-		}
-		s.serve = r.Serve
-	}
-	if addr == "" {
-		addr = configured
-	}
-	if _, _, err := net.SplitHostPort(addr); err != nil || strings.Contains(addr, "=") {
-		return s, usageErrorf("--listen %s: it is HOST:PORT", addr)
-	}
-	var err error
-	if s.listener, err = net.Listen("tcp", addr); err != nil {
-		return s, err
-	}
-	log.Info("listening", "addr", s.listener.Addr().String())
-	return s, nil
-}
-
-func newRegd(c *cli.Context, db *userdb.DB, log *slog.Logger) (*regd.Server, error) {
-	ring, err := createKeys(c)
+// start listens for a service.
+func (h *host) start(service service, addr string) (server, error) {
+	log := h.log.With("service", service.name)
+	serve, err := service.open(h, log)
 	if err != nil {
-		return nil, err
+		return server{}, err
 	}
-	defer ring.Close()
-	key, made, err := ensureOwnKey(c, ring)
+	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, err
+		return server{}, err
 	}
-	dir, err := filepath.Abs(keysDir(c))
-	if err != nil {
-		return nil, err
-	}
-	log.Info("the server's key pair; users need key.pub, as server.pub", "new", made, "keys", dir, "fingerprint", hybrid.Fingerprint(&key.PublicKey))
-	return &regd.Server{Key: key, Users: db, Log: log}, nil
+	log.Info("listening", "addr", l.Addr().String())
+	return server{l, serve}, nil
 }
 
 // serveAll runs the servers until ctx ends, or one of them fails and so ends the

@@ -3,8 +3,11 @@ package commands
 import (
 	"context"
 	"errors"
-	"strings"
+	"fmt"
+	"log/slog"
+	"slices"
 
+	"xm/internal/config"
 	"xm/internal/maildir"
 	"xm/internal/sasl"
 	"xm/pop3d"
@@ -12,20 +15,59 @@ import (
 	"xm/userdb"
 )
 
-// users shows users.txt to the servers.
-type users struct {
-	db         *userdb.DB
-	postmaster string // who gets the mail of a postmaster who is no user
+// userOptions are what the config says about the users.
+func userOptions(cfg config.Config) userdb.Options {
+	return userdb.Options{LocalDomains: cfg.LocalDomains(), Aliases: cfg.Aliases}
 }
 
-// Find is smtpd.Users'. RFC 5321, section 4.5.1: postmaster must be reachable.
-func (u users) Find(local, domain string) ([]string, bool, error) {
-	r, ok, err := u.db.Find(local, domain)
-	if !ok && err == nil && u.postmaster != "" && strings.EqualFold(local, "postmaster") && (domain == "" || u.db.Local(domain)) {
-		local, domain, _ := strings.Cut(u.postmaster, "@")
-		r, ok, err = u.db.Find(local, domain)
+// openStore opens the Maildirs of the configured data directory, with their
+// quotas.
+func openStore(cfg config.Config) (*maildir.Store, error) {
+	for user := range cfg.Quota.Users {
+		if _, err := userdb.ParseName(user); err != nil {
+			return nil, fmt.Errorf("quota.users: %w", err)
+		}
 	}
-	return []string{r.Name.String()}, ok, err
+	store, err := maildir.New(cfg.DataDir, cfg.Hostname)
+	if err != nil {
+		return nil, err
+	}
+	store.Quota = func(maildrop string) maildir.Quota { return maildir.Quota(cfg.Quota.Of(maildrop)) }
+	return store, nil
+}
+
+// warnOfUsers logs what is wrong with the users and what the config says about
+// them. It keeps no server from running.
+func warnOfUsers(cfg config.Config, db *userdb.DB, log *slog.Logger) {
+	records, err := db.Users()
+	if err != nil {
+		log.Warn("users.txt has a problem", "err", err)
+	}
+	for _, err := range db.CheckAliases() {
+		log.Warn("an alias has a problem", "err", err)
+	}
+	for name := range cfg.Quota.Users {
+		if !slices.ContainsFunc(records, func(r userdb.Record) bool { return r.Name.String() == name }) {
+			log.Warn("a quota is for nobody", "user", name)
+		}
+	}
+	// RFC 5321, section 4.5.1: postmaster must be reachable.
+	if _, found, err := db.Recipients("postmaster", ""); err == nil && !found {
+		log.Warn("nobody gets mail for postmaster: add that user, or set postmaster in the config")
+	}
+}
+
+// users shows users.txt to the servers.
+type users struct{ db *userdb.DB }
+
+// Find is smtpd.Users'.
+func (u users) Find(local, domain string) ([]string, bool, error) {
+	records, found, err := u.db.Recipients(local, domain)
+	var mailboxes []string
+	for _, r := range records {
+		mailboxes = append(mailboxes, r.Name.String())
+	}
+	return mailboxes, found, err
 }
 
 // Local is smtpd.Users'.
@@ -51,16 +93,30 @@ type mail struct {
 	db    *userdb.DB
 }
 
-// Room is smtpd.Mail's.
-func (m mail) Room(string, int64) error { return nil }
-
 // Begin is smtpd.Mail's.
 func (m mail) Begin(mailboxes []string) (smtpd.Delivery, error) {
 	d, err := m.store.Begin(mailboxes)
 	if err != nil { // not a nil *Delivery within a Delivery
 		return nil, err
 	}
-	return d, nil
+	return delivery{d}, nil
+}
+
+// Room is smtpd.Mail's.
+func (m mail) Room(mailbox string, size int64) error {
+	return smtpError(m.store.Room(mailbox, size))
+}
+
+type delivery struct{ *maildir.Delivery }
+
+// Commit is smtpd.Delivery's.
+func (d delivery) Commit() error { return smtpError(d.Delivery.Commit()) }
+
+func smtpError(err error) error {
+	if errors.Is(err, maildir.ErrFull) {
+		return fmt.Errorf("%w: %w", smtpd.ErrFull, err)
+	}
+	return err
 }
 
 // Open is pop3d.Mail's.

@@ -33,11 +33,11 @@ type system struct {
 }
 
 // startSystem runs xm serve on free ports, with its files in dir/data and
-// dir/server.
-func startSystem(t *testing.T, dir string) *system {
+// dir/server. settings are added to its config.
+func startSystem(t *testing.T, dir string, settings ...string) *system {
 	t.Helper()
 	s := &system{t: t, dir: dir, addr: map[string]string{}, log: &bytes.Buffer{}, done: make(chan struct{})}
-	s.file("xm.toml", "[pop3]\nfailure_delay = \"0s\"\n")
+	s.file("xm.toml", "[login]\nfailure_delay = \"0s\"\n"+strings.Join(settings, ""))
 	s.cmd = exec.Command("xm", "--data", filepath.Join(dir, "data"), "--keys", filepath.Join(dir, "server"), "serve",
 		"--listen", "smtp=127.0.0.1:0", "--listen", "pop3=127.0.0.1:0", "--listen", "regd=127.0.0.1:0")
 	s.cmd.Dir = dir
@@ -369,6 +369,36 @@ func TestSeparateProcesses(t *testing.T) {
 	other.dialog("pop3", login+"S: -ERR [IN-USE] *\nC: QUIT\nS: +OK *\nX\n")
 	linetest.Play(t, "first", "C: STAT\nS: +OK 0 0\nC: QUIT\nS: +OK *\nX\n", conn)
 	other.dialog("pop3", login+"S: +OK 1 *\nC: QUIT\nS: +OK *\nX\n")
+}
+
+// One copy for each user whom an alias stands for, postmaster among them; none
+// is lost where a user is missing.
+func TestAliases(t *testing.T) {
+	s := startSystem(t, t.TempDir(), `
+[aliases]
+postmaster = ["alice"]
+"info@example.org" = ["postmaster", "bob", "alice"]
+missing = ["alice", "carol"]
+`)
+	for _, name := range []string{"alice", "bob"} {
+		s.must("server", "secret\n", "user", "add", "--password-file", "-", name)
+	}
+	if _, stderr, code := s.xm("server", "secret\n", "user", "add", "--password-file", "-", "Postmaster"); code != 1 || !strings.Contains(stderr, "postmaster is an alias") {
+		t.Errorf("xm user add Postmaster: exit code %d\n%s", code, stderr)
+	}
+	s.dialog("smtp", "S: 220 *\nC: HELO a\nS: 250 *\nC: MAIL FROM:<>\nS: 250 *\nC: RCPT TO:<missing@localhost>\nS: 451 *\n"+
+		"C: RCPT TO:<info@example.org>\nS: 250 *\nC: RCPT TO:<PostMaster>\nS: 250 *\nC: DATA\nS: 354 *\nC: Subject: to all\nC: .\nS: 250 *\nC: QUIT\nS: 221 *\nX\n")
+	for _, name := range []string{"alice", "bob"} {
+		if got := strings.Count(s.onDisk(name), "Subject: to all\n"); got != 1 {
+			t.Errorf("%s has %d copies", name, got)
+		}
+	}
+	s.stop(syscall.SIGTERM)
+	for _, want := range []string{"alias missing: no user", "alias missing: no user carol"} {
+		if !strings.Contains(s.log.String(), want) {
+			t.Errorf("the log does not say %q:\n%s", want, s.log)
+		}
+	}
 }
 
 // sendFile writes a file to a service and returns the answer.

@@ -54,7 +54,7 @@ func openUsers(c *cli.Context, create bool) (*userdb.DB, error) {
 			return nil, err
 		}
 	}
-	return userdb.Open(cfg.DataDir, cfg.LocalDomains(), slog.New(slog.DiscardHandler))
+	return userdb.Open(cfg.DataDir, userOptions(cfg), slog.New(slog.DiscardHandler))
 }
 
 // lockPatience is how long other writers of users.txt may take.
@@ -92,9 +92,18 @@ func runUserAdd(c *cli.Context) error {
 
 // listedUser is a user in the output of xm user list.
 type listedUser struct {
-	Name        string `json:"name"`
-	Password    string `json:"password"` // how it is kept
-	Fingerprint string `json:"fingerprint,omitempty"`
+	Name        string    `json:"name"`
+	Password    string    `json:"password"` // how it is kept
+	Fingerprint string    `json:"fingerprint,omitempty"`
+	Maildrop    *maildrop `json:"maildrop,omitempty"` // in JSON alone: it has to be counted
+}
+
+// maildrop is what one holds, and its quota: 0 for no limit.
+type maildrop struct {
+	Octets        int64 `json:"octets"`
+	Messages      int64 `json:"messages"`
+	QuotaOctets   int64 `json:"quota_octets"`
+	QuotaMessages int64 `json:"quota_messages"`
 }
 
 func runUserList(c *cli.Context) error {
@@ -115,9 +124,12 @@ func runUserList(c *cli.Context) error {
 	}
 	users := []listedUser{}
 	for _, r := range records {
-		users = append(users, listedUser{r.Name.String(), r.Kind(), fingerprintOf(r)})
+		users = append(users, listedUser{Name: r.Name.String(), Password: r.Kind(), Fingerprint: fingerprintOf(r)})
 	}
 	if c.Bool("json") {
+		if err := countMaildrops(c, users); err != nil {
+			return err
+		}
 		return printJSON(c, users)
 	}
 	w := tabwriter.NewWriter(c.App.Writer, 0, 8, 2, ' ', 0)
@@ -125,6 +137,27 @@ func runUserList(c *cli.Context) error {
 		fmt.Fprintf(w, "%s\t%s\t%s\n", u.Name, u.Password, u.Fingerprint)
 	}
 	return w.Flush()
+}
+
+func countMaildrops(c *cli.Context, users []listedUser) error {
+	cfg, err := loadConfig(c)
+	if err != nil {
+		return err
+	}
+	store, err := openStore(cfg)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	for i, u := range users {
+		used, err := store.Usage(u.Name)
+		if err != nil {
+			return err
+		}
+		quota := store.Quota(u.Name)
+		users[i].Maildrop = &maildrop{used.Octets, used.Messages, quota.Octets, quota.Messages}
+	}
+	return nil
 }
 
 // fingerprintOf shows a user's key, if there is one that this program knows.

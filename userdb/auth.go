@@ -8,7 +8,7 @@ import (
 // byLogin finds the user whom a login name means: a sub-address is no login.
 func (s *snapshot) byLogin(db *DB, login string) (Record, bool) {
 	local, domain, _ := cutLast(login, '@')
-	return s.find(local, db.domains(domain))
+	return s.find(nfc(local), db.domains(domain))
 }
 
 // Authenticate reports whether password is that of the user whom login names,

@@ -39,7 +39,8 @@
 //
 // A bare name receives mail for local@ every local domain; any other name for
 // itself alone. Local parts are compared exactly and then without case, domains
-// without case. Two names that could receive the same mail can't both be
+// as they stand in DNS (A-labels, RFC 5890). Aliases are names too, which do not
+// stand in this file; a user goes before an alias. Two names that could receive the same mail can't both be
 // created; neither can a name that differs from another by a sub-address
 // ("alice+x" beside "alice") or by case alone, or whose maildrop (a directory
 // of the data directory) still exists.
@@ -66,7 +67,7 @@ const (
 )
 
 // ErrTaken is matched by the error of Add for a name that exists, overlaps
-// another or has a maildrop.
+// another or an alias, or has a maildrop.
 var ErrTaken = errors.New("the name is taken")
 
 // DB is an open users.txt. Its methods may be called concurrently, and other
@@ -74,6 +75,7 @@ var ErrTaken = errors.New("the name is taken")
 type DB struct {
 	root     *os.Root
 	locals   []string // local domains, folded
+	aliases  aliases
 	log      *slog.Logger
 	snap     atomic.Pointer[snapshot]
 	sessions loginCache
@@ -84,26 +86,35 @@ type DB struct {
 	decoy    Record                 // what a password is checked against where there is no user
 }
 
+// Options are what users.txt does not say.
+type Options struct {
+	// LocalDomains are the domains that bare names receive mail for.
+	LocalDomains []string
+	// Aliases maps names to those of users and other aliases, who get their
+	// mail. A bare name stands for itself at every local domain.
+	Aliases map[string][]string
+}
+
 // Open opens the users of a data directory, which must exist; users.txt need
-// not. localDomains are the domains that bare names receive mail for.
-func Open(dataDir string, localDomains []string, log *slog.Logger) (*DB, error) {
-	root, err := os.OpenRoot(dataDir)
-	if err != nil {
-		return nil, err
-	}
-	decoy, err := NewRecord(Name{local: "decoy"}, "decoy", DefaultIterations)
-	if err != nil {
-		root.Close()
-		return nil, err
-	}
-	db := &DB{root: root, log: log, decoy: decoy,
-		writing: make(chan struct{}, 1), derive: make(chan struct{}, runtime.GOMAXPROCS(0))}
-	for _, d := range localDomains {
+// not. It fails for an alias that can't be a name or leads back to itself.
+func Open(dataDir string, options Options, log *slog.Logger) (*DB, error) {
+	db := &DB{log: log, writing: make(chan struct{}, 1), derive: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	for _, d := range options.LocalDomains {
 		if !db.Local(d) { // the host name may be among the configured
-			db.locals = append(db.locals, fold(d))
+			db.locals = append(db.locals, foldDomain(d))
 		}
 	}
+	if err := db.setAliases(options.Aliases); err != nil {
+		return nil, err
+	}
 	db.sessions.init()
+	var err error
+	if db.decoy, err = NewRecord(Name{local: "decoy"}, "decoy", DefaultIterations); err != nil {
+		return nil, err
+	}
+	if db.root, err = os.OpenRoot(dataDir); err != nil {
+		return nil, err
+	}
 	return db, nil
 }
 
@@ -124,7 +135,7 @@ func (db *DB) Users() ([]Record, error) {
 // Local reports whether domain is one whose addresses are all ours, so that an
 // unknown name there does not exist anywhere.
 func (db *DB) Local(domain string) bool {
-	return slices.Contains(db.locals, fold(domain))
+	return slices.Contains(db.locals, foldDomain(domain))
 }
 
 // Find returns the user who receives the mail for local@domain, sub-addresses
@@ -135,6 +146,11 @@ func (db *DB) Find(local, domain string) (Record, bool, error) {
 	if err != nil {
 		return Record{}, false, err
 	}
+	return db.find(s, local, domain)
+}
+
+func (db *DB) find(s *snapshot, local, domain string) (Record, bool, error) {
+	local = nfc(local)
 	for _, l := range []string{local, base(local)} {
 		if r, ok := s.find(l, db.domains(domain)); ok {
 			return r, true, nil
@@ -193,6 +209,9 @@ func (db *DB) Add(ctx context.Context, r Record) error {
 				return nil, fmt.Errorf("%w: %s exists", ErrTaken, other)
 			}
 		}
+		if err := db.overlapsAlias(r.Name); err != nil {
+			return nil, err
+		}
 		dir, err := db.leftMaildrop(r.Name)
 		if err != nil {
 			return nil, err
@@ -222,7 +241,7 @@ func (db *DB) overlap(a, b Name) bool {
 	if fold(base(a.local)) != fold(base(b.local)) {
 		return false
 	}
-	return fold(a.domain) == fold(b.domain) ||
+	return foldDomain(a.domain) == foldDomain(b.domain) ||
 		a.domain == "" && db.Local(b.domain) || b.domain == "" && db.Local(a.domain)
 }
 

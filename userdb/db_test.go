@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 const perProcess = 25
 
 func addMany(dir, prefix string) error {
-	db, err := Open(dir, []string{"localhost"}, slog.New(slog.DiscardHandler))
+	db, err := Open(dir, Options{LocalDomains: []string{"localhost"}}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func openDB(t *testing.T, content string) (*DB, string) {
 			t.Fatal(err)
 		}
 	}
-	db, err := Open(dir, []string{"localhost", "localhost.com"}, slog.New(slog.DiscardHandler))
+	db, err := Open(dir, Options{LocalDomains: []string{"localhost", "localhost.com"}}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +223,7 @@ func TestChangeByAnotherIsSeen(t *testing.T) {
 	if _, ok := login(t, db, "test", "test"); !ok {
 		t.Fatal("no login before the change")
 	}
-	other, err := Open(dir, []string{"localhost"}, slog.New(slog.DiscardHandler))
+	other, err := Open(dir, Options{LocalDomains: []string{"localhost"}}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -360,7 +360,7 @@ func TestAddRefusesLineEnds(t *testing.T) {
 // The host name may be one of the configured domains.
 func TestRepeatedLocalDomain(t *testing.T) {
 	dir := t.TempDir()
-	db, err := Open(dir, []string{"localhost", "LOCALHOST", "localhost"}, slog.New(slog.DiscardHandler))
+	db, err := Open(dir, Options{LocalDomains: []string{"localhost", "LOCALHOST", "localhost"}}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"golang.org/x/net/idna"
 	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
 )
@@ -133,8 +134,8 @@ var roles = map[string]bool{
 
 // exact and folded are the keys that names are looked up by. Domains have no
 // case (RFC 5321, section 2.4).
-func (n Name) exact() string  { return n.local + "@" + fold(n.domain) }
-func (n Name) folded() string { return fold(n.local) + "@" + fold(n.domain) }
+func (n Name) exact() string  { return n.local + "@" + foldDomain(n.domain) }
+func (n Name) folded() string { return fold(n.local) + "@" + foldDomain(n.domain) }
 
 // base is the local part without a sub-address: "alice" of "alice+lists".
 func base(local string) string {
@@ -144,11 +145,34 @@ func base(local string) string {
 	return local
 }
 
+// nfc gives the normal form that names have, to what comes from elsewhere.
+func nfc(s string) string { return norm.NFC.String(s) }
+
 func fold(s string) string {
+	if isASCII(s) {
+		return strings.ToLower(s)
+	}
+	return nfc(cases.Fold().String(nfc(s)))
+}
+
+// foldDomain gives a domain the form in which it is compared: its A-labels (RFC
+// 5890, section 2.3.2.1), in lower case. What IDNA refuses is compared without
+// case.
+func foldDomain(domain string) string {
+	if isASCII(domain) {
+		return strings.ToLower(domain)
+	}
+	if ascii, err := idna.Lookup.ToASCII(domain); err == nil {
+		return ascii
+	}
+	return fold(domain)
+}
+
+func isASCII(s string) bool {
 	for i := range len(s) {
 		if s[i] >= utf8.RuneSelf {
-			return cases.Fold().String(s)
+			return false
 		}
 	}
-	return strings.ToLower(s)
+	return true
 }

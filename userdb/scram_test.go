@@ -51,7 +51,7 @@ func TestSCRAMOfAUser(t *testing.T) {
 // the same in every spelling, today, tomorrow and in another process.
 func TestDecoySalts(t *testing.T) {
 	db, dir := openDB(t, original(t))
-	other, err := Open(dir, []string{"localhost", "localhost.com"}, slog.New(slog.DiscardHandler))
+	other, err := Open(dir, Options{LocalDomains: []string{"localhost", "localhost.com"}}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func TestDecoyKeyIsMadeOnce(t *testing.T) {
 	salts := make([][]byte, 8)
 	for i := range salts {
 		wg.Go(func() {
-			db, err := Open(dir, nil, slog.New(slog.DiscardHandler))
+			db, err := Open(dir, Options{}, slog.New(slog.DiscardHandler))
 			if err != nil {
 				t.Error(err)
 				return

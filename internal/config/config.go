@@ -3,17 +3,43 @@
 //	hostname   = "mail.example.org"            # default: this machine's name
 //	domains    = ["localhost", "localhost.com"] # whose addresses are all ours
 //	data_dir   = "data"                        # users.txt and the maildrops
-//	postmaster = "alice"                       # who gets mail for postmaster
+//	postmaster = "alice"                       # short for an alias of one
 //
-//	[smtp]
-//	listen         = "127.0.0.1:2525"
-//	max_size       = 67108864                  # octets of a message
-//	max_recipients = 1000
-//	trusted        = ["127.0.0.0/8", "::1/128"] # who may use local senders
+//	[aliases]                                  # who gets the mail for a name
+//	info               = ["alice", "bob"]      # at every local domain
+//	"info@example.org" = ["info", "carol"]     # users and other aliases
+//
+//	[quota]                                    # of a maildrop; 0: no limit
+//	octets   = 0
+//	messages = 0
+//
+//	[quota.users.alice]                        # in the place of those above
+//	octets   = 1000000
+//	messages = 0
+//
+//	[tls]                                      # read again when they change
+//	cert = "cert.pem"                          # the chain, ours first
+//	key  = "key.pem"
+//
+//	[login]
+//	failure_delay = "1s"                       # after a wrong password
+//	max_failures  = 20                         # of an address in 10 minutes
+//
+//	[smtp]                                     # the port for other servers, 25
+//	listen          = "127.0.0.1:2525"
+//	max_size        = 67108864                 # octets of a message
+//	max_recipients  = 1000
+//	max_connections = 20000
+//	max_per_address = 100
+//	trusted         = ["127.0.0.0/8", "::1/128"] # who may use local senders
+//	proxies         = []                       # who begins with a PROXY header
+//
+//	[submission]                               # the ports for mail programs
+//	listen     = ""                            # 587, with STARTTLS
+//	listen_tls = ""                            # 465, TLS from the start
 //
 //	[pop3]
 //	listen        = "127.0.0.1:2110"
-//	failure_delay = "1s"                       # after a wrong password
 //
 //	[regd]
 //	listen = "127.0.0.1:60085"
@@ -25,8 +51,10 @@
 //	pop3          = "127.0.0.1:2110"
 //
 // Everything has a default; the values above are the defaults, but for hostname,
-// postmaster, user and password_file. Relative paths are relative to the
-// directory of the file. A key that is not listed here is an error.
+// postmaster, the aliases, the users' quotas, cert and key, user and
+// password_file. A service without an address to listen on is switched off.
+// Limits of smtp are those of submission, too. Relative paths are relative to
+// the directory of the file. A key that is not listed here is an error.
 package config
 
 import (
@@ -38,6 +66,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/BurntSushi/toml"
@@ -49,24 +78,51 @@ type Config struct {
 	Domains    []string `toml:"domains"`
 	DataDir    string   `toml:"data_dir"`
 	Postmaster string   `toml:"postmaster"`
-	SMTP       SMTP     `toml:"smtp"`
-	POP3       POP3     `toml:"pop3"`
-	Regd       Regd     `toml:"regd"`
-	Account    Account  `toml:"account"`
+
+	Aliases map[string][]string `toml:"aliases"`
+	Quota   Quota               `toml:"quota"`
+
+	TLS        TLS        `toml:"tls"`
+	Login      Login      `toml:"login"`
+	SMTP       SMTP       `toml:"smtp"`
+	Submission Submission `toml:"submission"`
+	POP3       POP3       `toml:"pop3"`
+	Regd       Regd       `toml:"regd"`
+	Account    Account    `toml:"account"`
+}
+
+// TLS is the servers' certificate and key, if they have one.
+type TLS struct {
+	Cert string `toml:"cert"`
+	Key  string `toml:"key"`
+}
+
+// Login bounds what guessing passwords can gain.
+type Login struct {
+	FailureDelay time.Duration `toml:"failure_delay"`
+	MaxFailures  int           `toml:"max_failures"`
 }
 
 // SMTP is for xm smtpd.
 type SMTP struct {
-	Listen        string         `toml:"listen"`
-	MaxSize       int64          `toml:"max_size"`
-	MaxRecipients int            `toml:"max_recipients"`
-	Trusted       []netip.Prefix `toml:"trusted"`
+	Listen         string         `toml:"listen"`
+	MaxSize        int64          `toml:"max_size"`
+	MaxRecipients  int            `toml:"max_recipients"`
+	MaxConnections int            `toml:"max_connections"`
+	MaxPerAddress  int            `toml:"max_per_address"`
+	Trusted        []netip.Prefix `toml:"trusted"`
+	Proxies        []netip.Prefix `toml:"proxies"`
+}
+
+// Submission is for xm smtpd, too.
+type Submission struct {
+	Listen    string `toml:"listen"`
+	ListenTLS string `toml:"listen_tls"`
 }
 
 // POP3 is for xm pop3d.
 type POP3 struct {
-	Listen       string        `toml:"listen"`
-	FailureDelay time.Duration `toml:"failure_delay"`
+	Listen string `toml:"listen"`
 }
 
 // Regd is for xm regd.
@@ -92,10 +148,12 @@ func defaults() (Config, error) {
 		Hostname: host,
 		Domains:  []string{"localhost", "localhost.com"},
 		DataDir:  "data",
-		SMTP: SMTP{Listen: smtp, MaxSize: 64 << 20, MaxRecipients: 1000, Trusted: []netip.Prefix{
-			netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128"),
-		}},
-		POP3:    POP3{Listen: pop3, FailureDelay: time.Second},
+		Login:    Login{FailureDelay: time.Second, MaxFailures: 20},
+		SMTP: SMTP{
+			Listen: smtp, MaxSize: 64 << 20, MaxRecipients: 1000, MaxConnections: 20_000, MaxPerAddress: 100,
+			Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
+		},
+		POP3:    POP3{Listen: pop3},
 		Regd:    Regd{Listen: regd},
 		Account: Account{SMTP: smtp, POP3: pop3},
 	}, nil
@@ -122,6 +180,9 @@ func Load(path string) (Config, error) {
 		return Config{}, fmt.Errorf("%s: unknown setting %q", path, unknown[0].String())
 	}
 	c.resolvePaths(filepath.Dir(path), md)
+	if err := c.foldPostmaster(); err != nil {
+		return Config{}, fmt.Errorf("%s: %w", path, err)
+	}
 	if err := c.check(); err != nil {
 		return Config{}, fmt.Errorf("%s: %w", path, err)
 	}
@@ -159,8 +220,10 @@ func (c *Config) resolvePaths(dir string, md toml.MetaData) {
 	if md.IsDefined("data_dir") {
 		c.DataDir = under(dir, c.DataDir)
 	}
-	if c.Account.PasswordFile != "" {
-		c.Account.PasswordFile = under(dir, c.Account.PasswordFile)
+	for _, file := range []*string{&c.Account.PasswordFile, &c.TLS.Cert, &c.TLS.Key} {
+		if *file != "" {
+			*file = under(dir, *file)
+		}
 	}
 }
 
@@ -175,17 +238,30 @@ func (c *Config) check() error {
 	switch {
 	case c.Hostname == "" || c.DataDir == "":
 		return errors.New("hostname and data_dir can't be empty")
-	case c.SMTP.MaxSize < 1 || c.SMTP.MaxSize > 1<<40 || c.SMTP.MaxRecipients < 1:
-		return errors.New("smtp.max_size is 1 to 2^40 octets, smtp.max_recipients 1 or more")
-	case c.POP3.FailureDelay < 0:
-		return errors.New("pop3.failure_delay can't be negative")
+	case c.SMTP.MaxSize < 1 || c.SMTP.MaxSize > 1<<40:
+		return errors.New("smtp.max_size is 1 to 2^40 octets")
+	case c.SMTP.MaxRecipients < 1 || c.SMTP.MaxConnections < 1 || c.SMTP.MaxPerAddress < 1:
+		return errors.New("smtp.max_recipients, max_connections and max_per_address are 1 or more")
+	case c.Login.FailureDelay < 0 || c.Login.MaxFailures < 1:
+		return errors.New("login.failure_delay can't be negative, login.max_failures is 1 or more")
 	case slices.Contains(c.Domains, ""):
 		return errors.New("domains holds an empty one")
+	case (c.TLS.Cert == "") != (c.TLS.Key == ""):
+		return errors.New("tls.cert and tls.key go together")
+	case c.Submission.ListenTLS != "" && c.TLS.Cert == "":
+		return errors.New("submission.listen_tls needs tls.cert and tls.key")
 	}
+	return errors.Join(c.checkAddresses(), c.checkAliases(), c.Quota.check())
+}
+
+func (c *Config) checkAddresses() error {
 	for name, addr := range map[string]string{
-		"smtp.listen": c.SMTP.Listen, "pop3.listen": c.POP3.Listen, "regd.listen": c.Regd.Listen,
-		"account.smtp": c.Account.SMTP, "account.pop3": c.Account.POP3,
+		"smtp.listen": c.SMTP.Listen, "submission.listen": c.Submission.Listen, "submission.listen_tls": c.Submission.ListenTLS,
+		"pop3.listen": c.POP3.Listen, "regd.listen": c.Regd.Listen, "account.smtp": c.Account.SMTP, "account.pop3": c.Account.POP3,
 	} {
+		if addr == "" && !strings.HasPrefix(name, "account.") {
+			continue // switched off
+		}
 		if _, _, err := net.SplitHostPort(addr); err != nil {
 			return fmt.Errorf("%s = %q is not HOST:PORT", name, addr)
 		}

@@ -1,8 +1,10 @@
 package config
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +28,10 @@ hostname = "mail.example.org"
 data_dir = "mail"
 [smtp]
 trusted = ["10.0.0.0/8"]
-[pop3]
+[tls]
+cert = "cert.pem"
+key = "/etc/key.pem"
+[login]
 failure_delay = "250ms"
 [account]
 password_file = "/etc/pw"
@@ -36,11 +41,44 @@ password_file = "/etc/pw"
 		t.Fatal(err)
 	}
 	if c.Hostname != "mail.example.org" || c.DataDir != filepath.Join(dir, "mail") || c.Account.PasswordFile != "/etc/pw" ||
-		len(c.SMTP.Trusted) != 1 || c.SMTP.Trusted[0].String() != "10.0.0.0/8" || c.POP3.FailureDelay != 250*time.Millisecond {
+		len(c.SMTP.Trusted) != 1 || c.SMTP.Trusted[0].String() != "10.0.0.0/8" || c.Login.FailureDelay != 250*time.Millisecond {
 		t.Errorf("read as %+v", c)
+	}
+	if c.TLS.Cert != filepath.Join(dir, "cert.pem") || c.TLS.Key != "/etc/key.pem" {
+		t.Errorf("tls: %+v", c.TLS)
 	}
 	if c.SMTP.Listen != "127.0.0.1:2525" || len(c.Domains) != 2 {
 		t.Errorf("the defaults are gone: %+v", c)
+	}
+}
+
+func TestMailboxes(t *testing.T) {
+	path := write(t, filepath.Join(t.TempDir(), "xm.toml"), `
+postmaster = "alice"
+[aliases]
+"info@example.org" = ["alice", "bob"]
+[quota]
+octets = 1000
+messages = 10
+[quota.users.alice]
+octets = 2000
+[quota.users."bob@example.org"]
+`)
+	c, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string][]string{"postmaster": {"alice"}, "info@example.org": {"alice", "bob"}}
+	if !maps.EqualFunc(c.Aliases, want, slices.Equal) {
+		t.Errorf("aliases: %v", c.Aliases)
+	}
+	for user, want := range map[string]Limits{"alice": {2000, 0}, "bob@example.org": {}, "bob": {1000, 10}} {
+		if got := c.Quota.Of(user); got != want {
+			t.Errorf("the quota of %s is %v, want %v", user, got, want)
+		}
+	}
+	if c, err := Load(write(t, path, `postmaster = "bob"`)); err != nil || !slices.Equal(c.Aliases["postmaster"], []string{"bob"}) {
+		t.Errorf("without aliases: %v, %v", c.Aliases, err)
 	}
 }
 
@@ -75,16 +113,29 @@ func TestSearchOrder(t *testing.T) {
 func TestFailures(t *testing.T) {
 	dir := t.TempDir()
 	for content, want := range map[string]string{
-		"hostname = 1":                       "hostname",
-		"hostname = \"\"":                    "hostname",
-		"a = b":                              "line 1",
-		"\nhostnam = \"x\"":                  `unknown setting "hostnam"`,
-		"[smtp]\nmaxsize = 1":                `unknown setting "smtp.maxsize"`,
-		"[smtp]\nmax_size = 0":               "smtp.max_size",
-		"[smtp]\ntrusted = [\"everywhere\"]": "everywhere",
-		"[pop3]\nlisten = \"2110\"":          "pop3.listen",
-		"[pop3]\nfailure_delay = \"-1s\"":    "failure_delay",
-		"domains = [\"\"]":                   "domains",
+		"hostname = 1":                                        "hostname",
+		"hostname = \"\"":                                     "hostname",
+		"a = b":                                               "line 1",
+		"\nhostnam = \"x\"":                                   `unknown setting "hostnam"`,
+		"[smtp]\nmaxsize = 1":                                 `unknown setting "smtp.maxsize"`,
+		"[smtp]\nmax_size = 0":                                "smtp.max_size",
+		"[smtp]\ntrusted = [\"everywhere\"]":                  "everywhere",
+		"[pop3]\nlisten = \"2110\"":                           "pop3.listen",
+		"[login]\nfailure_delay = \"-1s\"":                    "failure_delay",
+		"[tls]\ncert = \"c.pem\"":                             "go together",
+		"[submission]\nlisten_tls = \":465\"":                 "needs tls.cert",
+		"[submission]\nlisten = \"587\"":                      "submission.listen",
+		"[smtp]\nmax_per_address = 0":                         "max_per_address",
+		"[login]\nmax_failures = 0":                           "max_failures",
+		"domains = [\"\"]":                                    "domains",
+		"[aliases]\ninfo = \"alice\"":                         "aliases",
+		"[aliases]\ninfo = []":                                "aliases.\"info\"",
+		"[aliases]\ninfo = [\"a\", \"\"]":                     "aliases.\"info\"",
+		"[aliases]\n\"\" = [\"alice\"]":                       "aliases.\"\"",
+		"postmaster = \"a\"\n[aliases]\nPostmaster = [\"b\"]": "postmaster is set twice",
+		"[quota]\noctets = -1":                                "quota: octets",
+		"[quota.users.alice]\nmessages = -1":                  "quota.users.\"alice\"",
+		"[quota.users.alice]\nbytes = 1":                      "unknown setting \"quota.users.alice.bytes\"",
 	} {
 		path := write(t, filepath.Join(dir, "xm.toml"), content)
 		if _, err := Load(path); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {

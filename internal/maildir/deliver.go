@@ -32,20 +32,17 @@ func (s *Store) Begin(maildrops []string) (*Delivery, error) {
 	if len(maildrops) == 0 {
 		return nil, errors.New("a message for nobody")
 	}
-	d := &Delivery{store: s, unique: s.uniqueName()}
-	for _, name := range maildrops {
-		if slices.Contains(d.maildrops, name) {
-			continue
-		}
-		d.maildrops = append(d.maildrops, name)
+	// Sorted, the quotas are locked in one order; a name given twice counts once.
+	d := &Delivery{store: s, unique: s.uniqueName(), maildrops: slices.Compact(slices.Sorted(slices.Values(maildrops)))}
+	for _, name := range d.maildrops {
 		if err := s.prepare(name); err != nil {
 			return nil, err
 		}
 	}
 	err := d.create()
 	if errors.Is(err, fs.ErrNotExist) { // somebody moved the maildrop away
-		s.setReady(maildrops[0], false)
-		if err = s.prepare(maildrops[0]); err == nil {
+		s.setReady(d.maildrops[0], false)
+		if err = s.prepare(d.maildrops[0]); err == nil {
 			err = d.create()
 		}
 	}
@@ -78,7 +75,8 @@ func (d *Delivery) Write(p []byte) (int, error) {
 }
 
 // Commit puts the message into every maildrop, durably. If it returns an error,
-// none has it: see the package doc for what is promised.
+// none has it: see the package doc for what is promised. The error matches ErrFull
+// if a quota has no room for it.
 func (d *Delivery) Commit() error {
 	if d.ended {
 		return fs.ErrClosed
@@ -97,7 +95,7 @@ func (d *Delivery) Commit() error {
 	if err := d.file.Close(); err != nil {
 		return err
 	}
-	err = d.publish(fmt.Sprintf("%s,S=%d,W=%d", d.unique, disk, wire))
+	err = d.publish(fmt.Sprintf("%s,S=%d,W=%d", d.unique, disk, wire), disk)
 	if errors.Is(err, fs.ErrNotExist) {
 		// Somebody removed a directory that was there before: look again next time.
 		for _, name := range d.maildrops {
@@ -122,36 +120,40 @@ func (d *Delivery) Abort() {
 
 // publish gives the finished file its name in every maildrop, one body for all
 // of them, and takes them all back if it can't.
-func (d *Delivery) publish(name string) (err error) {
+func (d *Delivery) publish(name string, size int64) error {
 	root := d.store.root
 	var done []string
-	defer func() {
-		if err != nil {
-			for _, p := range done {
-				err = errors.Join(err, root.Remove(p), safefile.SyncDir(root, path.Dir(p)))
-			}
+	err := d.store.admit(d.maildrops, size, func() (err error) {
+		done, err = d.link(name)
+		return err
+	})
+	for i := 0; err == nil && i < len(done); i++ {
+		err = safefile.SyncDir(root, path.Dir(done[i]))
+	}
+	if err != nil {
+		for _, p := range done {
+			err = errors.Join(err, root.Remove(p), safefile.SyncDir(root, path.Dir(p)))
 		}
-	}()
+	}
+	return err
+}
+
+// link returns what it has linked, also when it fails.
+func (d *Delivery) link(name string) (done []string, err error) {
+	last := len(d.maildrops) - 1
 	for i, drop := range d.maildrops {
 		p := path.Join(drop, "new", name)
-		give, last := root.Link, i == len(d.maildrops)-1
-		if last {
-			give = root.Rename // which saves removing the name in tmp
+		if i < last {
+			err = d.store.root.Link(d.tmp, p)
+		} else if err = d.store.root.Rename(d.tmp, p); err == nil {
+			d.tmp = "" // so no name is left to be removed
 		}
-		if err := give(d.tmp, p); err != nil {
-			return err
-		}
-		if last {
-			d.tmp = ""
+		if err != nil {
+			return done, err
 		}
 		done = append(done, p)
 	}
-	for _, p := range done {
-		if err := safefile.SyncDir(root, path.Dir(p)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return done, nil
 }
 
 func (s *Store) uniqueName() string {

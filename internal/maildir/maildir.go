@@ -28,6 +28,13 @@
 // error, no recipient has it. When Delete returns nil, the deletions have been
 // fsynced.
 //
+// # Quotas
+//
+// A quota limits what deliveries of xm put into a maildrop. A message for several
+// is stored in none if one of them is full. What others put there is counted,
+// and what others delete makes room; see Quota and, for what may be missed,
+// remembered.
+//
 // # Who may write
 //
 // Any program that keeps to the Maildir rules. A maildrop is locked by the
@@ -59,6 +66,10 @@ var ErrLocked = errors.New("the maildrop is open in another session")
 
 // Store is the mail of all users.
 type Store struct {
+	// Quota tells the quota of a maildrop. nil means that none has one. It is
+	// set before the first use of the Store.
+	Quota func(maildrop string) Quota
+
 	root *os.Root
 	host string // in file names
 
@@ -66,6 +77,7 @@ type Store struct {
 	lock   *os.File           // nil until the first Open
 	locked map[int64]struct{} // offsets that this process holds in lock
 	ready  map[string]bool    // maildrops whose directories are known to be durable
+	usage  map[string]*remembered
 }
 
 // New opens the store in a data directory, which must exist. host goes into
@@ -75,7 +87,8 @@ func New(dataDir, host string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{root: root, host: hostInName(host), locked: map[int64]struct{}{}, ready: map[string]bool{}}, nil
+	return &Store{root: root, host: hostInName(host),
+		locked: map[int64]struct{}{}, ready: map[string]bool{}, usage: map[string]*remembered{}}, nil
 }
 
 // hostInName keeps the whole file name within the 70 octets of a POP3

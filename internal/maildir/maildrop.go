@@ -191,7 +191,7 @@ func (m *Maildrop) list(maildrops []string) error {
 		}
 	}
 	for _, dir := range maildrops {
-		err := m.listDir(dir, func(name string) bool { return strings.Trim(name, "0123456789") == "" })
+		err := m.listDir(dir, isOriginals)
 		// The others need not be there, nor be directories.
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
 			return err
@@ -213,7 +213,7 @@ func (m *Maildrop) listDir(dir string, wanted func(name string) bool) error {
 			continue
 		}
 		msg := message{dir: dir, file: e.Name()}
-		size, ok := sizeInName(msg.file)
+		size, ok := numberInName(msg.file, "W=")
 		if !ok {
 			size, err = m.measure(msg)
 			if errors.Is(err, fs.ErrNotExist) {
@@ -239,11 +239,12 @@ func seconds(file string) int64 {
 	return n
 }
 
-// sizeInName finds the W that a Delivery put into a name.
-func sizeInName(file string) (int64, bool) {
+// numberInName finds what a Delivery put into a name: the number after "S=" or
+// "W=".
+func numberInName(file, key string) (int64, bool) {
 	for field := range strings.SplitSeq(unique(file), ",") {
-		if w, ok := strings.CutPrefix(field, "W="); ok {
-			n, err := strconv.ParseInt(w, 10, 64)
+		if number, ok := strings.CutPrefix(field, key); ok {
+			n, err := strconv.ParseInt(number, 10, 64)
 			return n, err == nil && n >= 0
 		}
 	}

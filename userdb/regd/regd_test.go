@@ -33,7 +33,7 @@ var newKey = sync.OnceValue(func() *rsa.PrivateKey {
 func newServer(t *testing.T) (*Server, string) {
 	t.Helper()
 	dir := t.TempDir()
-	users, err := userdb.Open(dir, []string{"localhost"}, slog.New(slog.DiscardHandler))
+	users, err := userdb.Open(dir, userdb.Options{LocalDomains: []string{"localhost"}}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

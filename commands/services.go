@@ -1,0 +1,166 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"xm/hybrid"
+	"xm/internal/config"
+	"xm/internal/line"
+	"xm/internal/maildir"
+	"xm/internal/safefile"
+	"xm/internal/sasl"
+	"xm/pop3d"
+	"xm/smtpd"
+	"xm/userdb"
+	"xm/userdb/regd"
+)
+
+// service is one that xm can run.
+type service struct {
+	name       string
+	configured func(config.Config) string // where it listens; "" if it is switched off
+	open       func(*host, *slog.Logger) (func(context.Context, net.Listener) error, error)
+}
+
+// The names of the main services, on the command line and in the log.
+const (
+	smtpService = "smtp"
+	pop3Service = "pop3"
+	regdService = "regd"
+)
+
+var (
+	smtpServices = []service{
+		{smtpService, func(c config.Config) string { return c.SMTP.Listen }, (*host).smtp},
+		{"submission", func(c config.Config) string { return c.Submission.Listen }, (*host).submission},
+		{"submissions", func(c config.Config) string { return c.Submission.ListenTLS }, (*host).submissions},
+	}
+	pop3Services = []service{{pop3Service, func(c config.Config) string { return c.POP3.Listen }, (*host).pop3}}
+	regdServices = []service{{regdService, func(c config.Config) string { return c.Regd.Listen }, (*host).regd}}
+	services     = append(append(smtpServices[:len(smtpServices):len(smtpServices)], pop3Services...), regdServices...)
+)
+
+// host is what the services of one process share.
+type host struct {
+	c      *cli.Context
+	cfg    config.Config
+	log    *slog.Logger
+	db     *userdb.DB
+	store  *maildir.Store
+	cert   *line.Certificate // nil for none
+	limits *line.Limits      // of SMTP, on all its ports
+	logins *sasl.Limiter
+}
+
+func openHost(c *cli.Context) (h *host, err error) {
+	cfg, err := loadConfig(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := safefile.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		return nil, err
+	}
+	h = &host{
+		c: c, cfg: cfg, log: slog.New(slog.NewTextHandler(c.App.ErrWriter, nil)),
+		limits: &line.Limits{MaxConns: cfg.SMTP.MaxConnections, MaxPerAddr: cfg.SMTP.MaxPerAddress},
+		logins: &sasl.Limiter{MaxFailures: cfg.Login.MaxFailures},
+	}
+	if h.db, err = userdb.Open(cfg.DataDir, userOptions(cfg), h.log); err != nil {
+		return nil, err
+	}
+	if h.store, err = openStore(cfg); err != nil {
+		return nil, errors.Join(err, h.db.Close())
+	}
+	if err := h.loadCertificate(); err != nil {
+		return nil, errors.Join(err, h.close())
+	}
+	warnOfUsers(cfg, h.db, h.log)
+	return h, nil
+}
+
+func (h *host) close() error { return errors.Join(h.store.Close(), h.db.Close()) }
+
+// soon is when the end of a certificate is worth a warning.
+const soon = 14 * 24 * time.Hour
+
+func (h *host) loadCertificate() error {
+	if h.cfg.TLS.Cert == "" {
+		h.log.Warn("there is no TLS certificate: STARTTLS is not offered; set cert and key in [tls] of the config")
+		return nil
+	}
+	cert, err := line.LoadCertificate(h.cfg.TLS.Cert, h.cfg.TLS.Key, h.log)
+	if err != nil {
+		return err
+	}
+	h.cert = cert
+	leaf := cert.Leaf()
+	h.log.Info("TLS certificate", "file", h.cfg.TLS.Cert, "expires", leaf.NotAfter)
+	if time.Until(leaf.NotAfter) < soon {
+		h.log.Warn("the TLS certificate expires soon, or has expired", "expires", leaf.NotAfter)
+	}
+	if err := leaf.VerifyHostname(h.cfg.Hostname); err != nil {
+		h.log.Warn("the TLS certificate is not for the host name", "err", err)
+	}
+	return nil
+}
+
+func (h *host) smtpServer(log *slog.Logger) *smtpd.Server {
+	return &smtpd.Server{
+		Hostname: h.cfg.Hostname, MaxSize: h.cfg.SMTP.MaxSize, MaxRecipients: h.cfg.SMTP.MaxRecipients,
+		Trusted: h.cfg.SMTP.Trusted, Certificate: h.cert, Proxies: h.cfg.SMTP.Proxies, Limits: h.limits,
+		FailureDelay: h.cfg.Login.FailureDelay, Logins: h.logins,
+		Users: users{h.db}, Mail: mail{h.store, h.db}, Log: log,
+	}
+}
+
+func (h *host) smtp(log *slog.Logger) (func(context.Context, net.Listener) error, error) {
+	return h.smtpServer(log).Serve, nil
+}
+
+func (h *host) submission(log *slog.Logger) (func(context.Context, net.Listener) error, error) {
+	s := h.smtpServer(log)
+	s.Submission = true
+	return s.Serve, nil
+}
+
+func (h *host) submissions(log *slog.Logger) (func(context.Context, net.Listener) error, error) {
+	if h.cert == nil {
+		return nil, fmt.Errorf("submissions: %w: set cert and key in [tls] of the config", line.ErrNoTLS)
+	}
+	s := h.smtpServer(log)
+	s.Submission, s.ImplicitTLS = true, true
+	return s.Serve, nil
+}
+
+func (h *host) pop3(log *slog.Logger) (func(context.Context, net.Listener) error, error) {
+	return (&pop3d.Server{
+		Hostname: h.cfg.Hostname, FailureDelay: h.cfg.Login.FailureDelay,
+		Users: users{h.db}, Mail: mail{h.store, h.db}, Log: log,
+	}).Serve, nil
+}
+
+func (h *host) regd(log *slog.Logger) (func(context.Context, net.Listener) error, error) {
+	ring, err := createKeys(h.c)
+	if err != nil {
+		return nil, err
+	}
+	defer ring.Close()
+	key, made, err := ensureOwnKey(h.c, ring)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := filepath.Abs(keysDir(h.c))
+	if err != nil {
+		return nil, err
+	}
+	log.Info("the server's key pair; users need key.pub, as server.pub", "new", made, "keys", dir, "fingerprint", hybrid.Fingerprint(&key.PublicKey))
+	return (&regd.Server{Key: key, Users: h.db, Log: log}).Serve, nil
+}
