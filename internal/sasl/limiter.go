@@ -71,11 +71,7 @@ func network(addr netip.Addr) netip.Prefix {
 	if addr.Is6() {
 		bits = 64
 	}
-	prefix, err := addr.Prefix(bits)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	return prefix
+	return netip.PrefixFrom(addr, bits).Masked()
 }
 
 func (l *Limiter) peer(key netip.Prefix) *peer {

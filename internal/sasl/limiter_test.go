@@ -1,0 +1,190 @@
+package sasl
+
+import (
+	"net/netip"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
+
+// try makes one attempt and reports whether it was allowed.
+func try(l *Limiter, peer string, failed bool) bool {
+	done, ok := l.Begin(addr(peer))
+	if ok {
+		done(failed)
+	}
+	return ok
+}
+
+func exhaust(t *testing.T, l *Limiter, peer string, failures int) {
+	t.Helper()
+	for i := range failures {
+		if !try(l, peer, true) {
+			t.Fatalf("%s: attempt %d was refused", peer, i+1)
+		}
+	}
+	if try(l, peer, true) {
+		t.Fatalf("%s: more than %d failures", peer, failures)
+	}
+}
+
+func TestLimiterWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &Limiter{}
+		try(l, "192.0.2.1", true)
+		time.Sleep(DefaultWindow - time.Second)
+		exhaust(t, l, "192.0.2.1", DefaultMaxFailures-1)
+		if !try(l, "192.0.2.2", true) {
+			t.Error("another address is refused")
+		}
+		time.Sleep(time.Second)
+		exhaust(t, l, "192.0.2.1", DefaultMaxFailures)
+		time.Sleep(DefaultWindow)
+		if !try(l, "192.0.2.1", false) || len(l.peers) != 0 || l.failed.Len() != 0 {
+			t.Errorf("%d addresses are remembered, %d with failures", len(l.peers), l.failed.Len())
+		}
+	})
+}
+
+func TestLimiterSuccesses(t *testing.T) {
+	l := &Limiter{MaxFailures: 3, Window: time.Hour}
+	for range 10 {
+		if !try(l, "192.0.2.1", false) {
+			t.Fatal("a success counts")
+		}
+	}
+	try(l, "192.0.2.1", true)
+	try(l, "192.0.2.1", true)
+	try(l, "192.0.2.1", false)
+	exhaust(t, l, "192.0.2.1", 1)
+}
+
+func TestLimiterNetworks(t *testing.T) {
+	l := &Limiter{MaxFailures: 2, Window: time.Hour}
+	exhaust(t, l, "2001:db8::1", 2)
+	exhaust(t, l, "192.0.2.1", 2)
+	for peer, want := range map[string]bool{
+		"2001:db8::ffff:1:2:3": false, "2001:db8:0:1::1": true, "::ffff:192.0.2.1": false, "192.0.2.2": true,
+	} {
+		if got := try(l, peer, false); got != want {
+			t.Errorf("%s: %v, want %v", peer, got, want)
+		}
+	}
+	for range 10 {
+		for _, peer := range []string{"127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"} {
+			if !try(l, peer, true) {
+				t.Fatalf("%s is limited", peer)
+			}
+		}
+		if !try(nil, "192.0.2.1", true) {
+			t.Fatal("a nil Limiter limits")
+		}
+	}
+	for range 2 {
+		done, ok := l.Begin(netip.Addr{})
+		if !ok {
+			t.Fatal("no address is no chance")
+		}
+		done(true)
+	}
+	if _, ok := l.Begin(netip.Addr{}); ok {
+		t.Error("connections without an address are not limited")
+	}
+}
+
+func TestLimiterParallel(t *testing.T) {
+	l := &Limiter{MaxFailures: 6, Window: time.Hour}
+	var running []func(bool)
+	for range DefaultMaxParallel {
+		done, ok := l.Begin(addr("192.0.2.1"))
+		if !ok {
+			t.Fatal("refused")
+		}
+		running = append(running, done)
+	}
+	if try(l, "192.0.2.1", false) {
+		t.Error("one too many at once")
+	}
+	for _, done := range running[1:] {
+		done(true)
+		done(false) // the first word counts
+	}
+	// 3 failures and 1 under way: 2 more may begin, and no third.
+	for range 2 {
+		if _, ok := l.Begin(addr("192.0.2.1")); !ok {
+			t.Fatal("refused")
+		}
+	}
+	if try(l, "192.0.2.1", false) {
+		t.Error("attempts under way do not count as failures")
+	}
+	running[0](false)
+	if !try(l, "192.0.2.1", false) {
+		t.Error("a success still counts as an attempt under way")
+	}
+}
+
+// An attempt that outlasts its window counts in the next.
+func TestLimiterLongAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &Limiter{MaxFailures: 2, Window: time.Minute}
+		try(l, "192.0.2.1", true)
+		done, ok := l.Begin(addr("192.0.2.1"))
+		if !ok {
+			t.Fatal("refused")
+		}
+		time.Sleep(time.Hour)
+		done(true)
+		exhaust(t, l, "192.0.2.1", 1)
+	})
+}
+
+func TestLimiterFull(t *testing.T) {
+	l := &Limiter{MaxFailures: 2, MaxAddrs: 3, Window: time.Hour}
+	for _, peer := range []string{"192.0.2.1", "192.0.2.2", "192.0.2.3"} {
+		exhaust(t, l, peer, 2)
+	}
+	if !try(l, "192.0.2.4", true) {
+		t.Error("the world is locked out")
+	}
+	if n := len(l.peers); n != 3 || l.failed.Len() != 3 {
+		t.Errorf("%d addresses, %d with failures", n, l.failed.Len())
+	}
+	if try(l, "192.0.2.2", true) || try(l, "192.0.2.3", true) {
+		t.Error("a window that is not the oldest ended")
+	}
+	if !try(l, "192.0.2.1", false) {
+		t.Error("the oldest window did not end")
+	}
+	// Attempts that do not fail push nobody out.
+	for range 10 {
+		try(l, "192.0.2.5", false)
+	}
+	if try(l, "192.0.2.2", true) {
+		t.Error("a success ended another's window")
+	}
+}
+
+func TestLimiterConcurrently(t *testing.T) {
+	l := &Limiter{MaxFailures: 50, MaxParallel: 1000, MaxAddrs: 2, Window: time.Hour}
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for i := range 100 {
+				try(l, []string{"192.0.2.1", "192.0.2.2", "192.0.2.3"}[i%3], i%2 == 0)
+			}
+		})
+	}
+	wg.Wait()
+	if n := len(l.peers); n > 2 {
+		t.Errorf("%d addresses are remembered", n)
+	}
+	for _, p := range l.peers {
+		if p.parallel != 0 {
+			t.Errorf("%v: %d attempts under way", p.key, p.parallel)
+		}
+	}
+}
