@@ -26,7 +26,7 @@ type Limits struct {
 func (l *Limits) enter(peer netip.Addr) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	net := neighbourhood(peer)
+	net := Neighbourhood(peer)
 	if l.conns >= orDefault(l.MaxConns, DefaultMaxConns) ||
 		!peer.IsLoopback() && l.perAddr[net] >= orDefault(l.MaxPerAddr, DefaultMaxPerAddr) {
 		return false
@@ -43,15 +43,15 @@ func (l *Limits) leave(peer netip.Addr) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.conns--
-	net := neighbourhood(peer)
+	net := Neighbourhood(peer)
 	if l.perAddr[net]--; l.perAddr[net] == 0 {
 		delete(l.perAddr, net)
 	}
 }
 
-// neighbourhood is what one host commands: an IPv4 address or an IPv6 /64. It
+// Neighbourhood is what one host commands: an IPv4 address or an IPv6 /64. It
 // is the zero Prefix for no address.
-func neighbourhood(a netip.Addr) netip.Prefix {
+func Neighbourhood(a netip.Addr) netip.Prefix {
 	bits := a.BitLen()
 	if a.Is6() {
 		bits = 64
