@@ -2,6 +2,7 @@ package userdb
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -63,7 +64,12 @@ func (db *DB) strengthen(old Record, password string) Record {
 	if err == nil {
 		ctx, cancel := context.WithTimeout(context.Background(), strengthenTime)
 		defer cancel()
-		err = db.replace(ctx, old, r)
+		_, err = db.Replace(ctx, old.Name, func(now Record) (Record, error) {
+			if now.raw != old.raw {
+				return Record{}, errors.New("the record was changed meanwhile")
+			}
+			return r, nil
+		})
 	}
 	if err != nil {
 		db.log.Warn("the SHA-256 record stays", "user", old.Name.String(), "err", err)

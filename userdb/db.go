@@ -47,7 +47,6 @@
 package userdb
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -55,10 +54,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"strings"
 	"sync/atomic"
-
-	"xm/internal/safefile"
 )
 
 const (
@@ -66,9 +62,13 @@ const (
 	lockName = ".users.txt.lock"
 )
 
-// ErrTaken is matched by the error of Add for a name that exists, overlaps
-// another or an alias, or has a maildrop.
-var ErrTaken = errors.New("the name is taken")
+var (
+	// ErrTaken is matched by the error of Add for a name that exists, overlaps
+	// another or an alias, or has a maildrop.
+	ErrTaken = errors.New("the name is taken")
+	// ErrNoUser is matched by the errors of changes to a user who is not there.
+	ErrNoUser = errors.New("no such user")
+)
 
 // DB is an open users.txt. Its methods may be called concurrently, and other
 // processes may change the file meanwhile.
@@ -196,45 +196,6 @@ func (db *DB) Maildrops(n Name) ([]string, error) {
 	return dirs, nil
 }
 
-// Add appends a user. The error matches ErrTaken if the name can't be had. ctx
-// bounds the wait for other writers.
-func (db *DB) Add(ctx context.Context, r Record) error {
-	line := r.String()
-	if again, err := ParseRecord(line); err != nil || again.String() != line || strings.ContainsAny(line, "\r\n") {
-		return fmt.Errorf("the record of %s would not be read as it is written: %w", r.Name, err)
-	}
-	return db.update(ctx, func(s *snapshot) ([]string, error) {
-		for _, other := range s.names() {
-			if db.overlap(r.Name, other) {
-				return nil, fmt.Errorf("%w: %s exists", ErrTaken, other)
-			}
-		}
-		if err := db.overlapsAlias(r.Name); err != nil {
-			return nil, err
-		}
-		dir, err := db.leftMaildrop(r.Name)
-		if err != nil {
-			return nil, err
-		}
-		if dir != "" {
-			return nil, fmt.Errorf("%w: a maildrop %s exists; it must be moved away first", ErrTaken, dir)
-		}
-		return append(s.lines, line), nil
-	})
-}
-
-// replace puts new in the place of old, if the line still is old's.
-func (db *DB) replace(ctx context.Context, old, new Record) error {
-	return db.update(ctx, func(s *snapshot) ([]string, error) {
-		i := slices.IndexFunc(s.lines, func(line string) bool { return trimCR(line) == old.raw })
-		if i < 0 {
-			return nil, fmt.Errorf("the record of %s was changed meanwhile", old.Name)
-		}
-		s.lines[i] = new.String()
-		return s.lines, nil
-	})
-}
-
 // overlap reports whether two names could receive the same mail, or could be
 // taken for one another.
 func (db *DB) overlap(a, b Name) bool {
@@ -258,24 +219,4 @@ func (db *DB) leftMaildrop(n Name) (string, error) {
 		}
 	}
 	return "", nil
-}
-
-// update replaces the file's lines by what change returns, with the file locked
-// against other writers and freshly read.
-func (db *DB) update(ctx context.Context, change func(*snapshot) ([]string, error)) error {
-	unlock, err := db.lock(ctx)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	s, err := readSnapshot(db.root)
-	if err != nil {
-		return err
-	}
-	lines, err := change(s)
-	if err != nil {
-		return err
-	}
-	db.snap.Store(nil)
-	return safefile.Replace(db.root, fileName, []byte(strings.Join(lines, "\n")+"\n"), 0o600)
 }

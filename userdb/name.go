@@ -32,6 +32,7 @@ const (
 // directory or, with a suffix, among the keys.
 var reserved = map[string]bool{
 	"users.txt": true, "userstat": true, "userinfo": true, "xm.toml": true,
+	invitesName: true, settingsName: true, formerName: true,
 	"key": true, "key.priv": true, "key.pub": true, "server": true, "server.pub": true,
 	"enc": true, "dec": true, "reg": true,
 }

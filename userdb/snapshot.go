@@ -95,10 +95,7 @@ func readSnapshot(root *os.Root) (*snapshot, error) {
 }
 
 func (s *snapshot) parse(content string) {
-	if content == "" {
-		return
-	}
-	s.lines = strings.Split(strings.TrimSuffix(content, "\n"), "\n")
+	s.lines = splitLines(content)
 	for i, line := range s.lines {
 		line = trimCR(line)
 		if line == "" || line[0] == '#' {

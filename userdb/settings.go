@@ -1,0 +1,6 @@
+package userdb
+
+const (
+	settingsName = "users.settings"
+	formerName   = "users.former"
+)
