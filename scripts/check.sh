@@ -27,13 +27,15 @@ xm/hybrid
 xm/smtpd                 internal/line
 xm/pop3d                 internal/line
 xm/userdb                internal/safefile
-xm/userdb/regd           hybrid internal/line userdb
+xm/userdb/regd           hybrid internal/line internal/regwire userdb
 xm/internal/config
 xm/internal/keyring      hybrid internal/safefile
 xm/internal/line
 xm/internal/line/linetest
 xm/internal/maildir      internal/safefile
 xm/internal/mailclient   hybrid internal/line
+xm/internal/regclient    hybrid internal/regwire
+xm/internal/regwire      hybrid
 xm/internal/safefile
 xm/internal/sasl
 xm/scripts/regtool       hybrid

@@ -7,7 +7,7 @@
 // in clear or under TLS, which begins at once.
 //
 //	GET /server.pub   the server's public key, PEM
-//	GET /challenge    a challenge: characters of base64url, and a line end
+//	GET /challenge    a challenge: characters of base64url, and a CRLF
 //	GET /keys/NAME    the public keys of the user NAME
 //	POST /register    registers, changes or removes a user
 //
@@ -27,12 +27,12 @@
 //
 // The content of a POST is an Unsigned payload of package hybrid (a "reg"
 // payload) under the server's key. Its message is a Request, in JSON. The
-// content of the answer is one line, "+OK ..." or "-ERR ...", as the original's
-// protocol has it, and
+// content of the answer is one line, "+OK ..." or "-ERR ...", with a CRLF, as the
+// original's protocol has it, and
 //
 //	Xm-Mac: base64(HMAC-SHA-256(secret, statement))
 //
-// of the statement ("xm reply 1", server, challenge, line without its end) under
+// of the statement ("xm reply 1", server, challenge, line without its CRLF) under
 // the secret in the Request. Where the server could not open the payload there
 // is no secret, and no Xm-Mac. Whether the line is good news is not told by the
 // status, which nothing protects.

@@ -61,7 +61,8 @@ func (c *challenges) issue() string {
 // open checks that a challenge is ours and has not expired.
 func (c *challenges) open(challenge string) (nonce [nonceSize]byte, expires time.Time, err error) {
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(challenge)
-	if err != nil || len(raw) != expirySize+nonceSize+sha256.Size {
+	// The decoder passes over line ends.
+	if err != nil || len(raw) != expirySize+nonceSize+sha256.Size || base64.RawURLEncoding.EncodedLen(len(raw)) != len(challenge) {
 		return nonce, expires, errChallenge
 	}
 	body := raw[:expirySize+nonceSize]

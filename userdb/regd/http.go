@@ -31,12 +31,12 @@ type answer struct {
 }
 
 func textAnswer(status int, text string) answer {
-	return answer{status: status, body: []byte(text + "\n")}
+	return answer{status: status, body: []byte(text + "\r\n")}
 }
 
 // http serves one request, on a connection whose time runs already.
-func (h *handler) http(c *line.Conn, log *slog.Logger) {
-	r, a := h.httpRequest(c, log)
+func (h *handler) http(c *line.Conn, in io.Reader, log *slog.Logger) {
+	r, a := h.httpRequest(c, in, log)
 	log.Info("request", "method", r.Method, "path", r.URL.Path, "status", a.status)
 	if err := a.write(c, r); err != nil {
 		log.Info("connection lost", "err", err)
@@ -45,18 +45,13 @@ func (h *handler) http(c *line.Conn, log *slog.Logger) {
 
 // httpRequest reads a request and returns the answer to it. Where it could not be
 // read, r is empty.
-func (h *handler) httpRequest(c *line.Conn, log *slog.Logger) (r *http.Request, a answer) {
-	in := &io.LimitedReader{N: maxHead}
-	var err error
-	if in.R, err = c.Input(timeout); err != nil {
-		return emptyRequest(), textAnswer(http.StatusInternalServerError, "trouble on our side")
-	}
-	r, err = http.ReadRequest(bufio.NewReader(in))
+func (h *handler) httpRequest(c *line.Conn, in io.Reader, log *slog.Logger) (*http.Request, answer) {
+	limited := &limitedReader{in: in, left: maxHead}
+	r, err := http.ReadRequest(bufio.NewReader(limited))
 	if err != nil {
-		status, text := readError(err, in)
-		return emptyRequest(), textAnswer(status, text)
+		return &http.Request{URL: &url.URL{}}, limited.answer()
 	}
-	in.N += 2 * regwire.MaxPayload // chunks have lengths before them
+	limited.left += 2 * regwire.MaxPayload // chunks have lengths before them
 	switch {
 	case !h.requests.allow(c.Peer()):
 		return r, textAnswer(http.StatusTooManyRequests, "too many requests from your address, try again later")
@@ -68,19 +63,35 @@ func (h *handler) httpRequest(c *line.Conn, log *slog.Logger) (r *http.Request, 
 	return r, h.route(c, r, log)
 }
 
-func emptyRequest() *http.Request {
-	return &http.Request{URL: &url.URL{}, Header: http.Header{}}
+// limitedReader reads up to a limit, and knows what went wrong: http.ReadRequest
+// takes what it has for a line where no more comes.
+type limitedReader struct {
+	in   io.Reader
+	left int
+	err  error
 }
 
-// readError says what a request that could not be read is answered.
-func readError(err error, in *io.LimitedReader) (status int, text string) {
-	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return http.StatusRequestTimeout, "the request took too long"
-	case in.N == 0:
-		return http.StatusRequestHeaderFieldsTooLarge, "the request is too large"
+func (r *limitedReader) Read(p []byte) (n int, err error) {
+	if r.left == 0 {
+		return 0, io.EOF
 	}
-	return http.StatusBadRequest, "this is no HTTP request"
+	n, err = r.in.Read(p[:min(len(p), r.left)])
+	r.left -= n
+	if err != nil {
+		r.err = err
+	}
+	return n, err
+}
+
+// answer is that to a request that could not be read.
+func (r *limitedReader) answer() answer {
+	switch {
+	case errors.Is(r.err, os.ErrDeadlineExceeded):
+		return textAnswer(http.StatusRequestTimeout, "the request took too long")
+	case r.left == 0:
+		return textAnswer(http.StatusRequestHeaderFieldsTooLarge, "the request is too large")
+	}
+	return textAnswer(http.StatusBadRequest, "this is no HTTP request")
 }
 
 func (h *handler) route(c *line.Conn, r *http.Request, log *slog.Logger) answer {

@@ -42,6 +42,7 @@
 package regd
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/rsa"
@@ -97,9 +98,13 @@ type handler struct {
 	requests, registrations limiter
 }
 
+func (s *Server) handler() *handler {
+	return &handler{s, newChallenges(), limiter{rate: s.Requests}, limiter{rate: s.Registrations}}
+}
+
 // Serve accepts connections from l until ctx is done. See line.Server.Serve.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	h := &handler{s, newChallenges(), limiter{rate: s.Requests}, limiter{rate: s.Registrations}}
+	h := s.handler()
 	return (&line.Server{
 		Handle:      h.handle,
 		Busy:        "-ERR too many connections, try again later",
@@ -116,37 +121,36 @@ const tlsHandshake = 0x16
 
 func (h *handler) handle(c *line.Conn) {
 	log := h.Log.With("session", c.ID, "peer", c.Peer())
-	first, err := peek(c)
-	if err == nil && first == tlsHandshake && c.CanStartTLS() {
-		if err := c.AcceptTLS(); err != nil {
-			log.Info("connection refused", "err", err)
-			return
+	in, err := c.Input(timeout)
+	if err == nil && c.CanStartTLS() && first(in) == tlsHandshake {
+		if err = c.AcceptTLS(); err == nil {
+			in, err = c.Input(timeout)
 		}
-		first, err = peek(c)
 	}
-	if err == nil && 'A' <= first && first <= 'Z' {
-		h.http(c, log)
+	if err != nil {
+		log.Info("connection refused", "err", err)
 		return
 	}
-	h.original(c, log)
+	if f := first(in); 'A' <= f && f <= 'Z' {
+		h.http(c, in, log)
+		return
+	}
+	h.original(c, in, log)
 }
 
-// peek gives the first octet, and begins the time that a request may take.
-func peek(c *line.Conn) (byte, error) {
-	in, err := c.Input(timeout)
+// first waits for the first octet. It is 0 where none comes, which whoever reads
+// it finds out.
+func first(in *bufio.Reader) byte {
+	octet, err := in.Peek(1)
 	if err != nil {
-		return 0, err
+		return 0
 	}
-	first, err := in.Peek(1)
-	if err != nil {
-		return 0, err
-	}
-	return first[0], nil
+	return octet[0]
 }
 
 // original serves the original's protocol.
-func (h *handler) original(c *line.Conn, log *slog.Logger) {
-	payload, err := readPayload(c)
+func (h *handler) original(c *line.Conn, in *bufio.Reader, log *slog.Logger) {
+	payload, err := readPayload(in)
 	if err != nil {
 		log.Warn("no registration", "err", err)
 		h.reply(c, log, "-ERR "+err.Error())
@@ -171,11 +175,7 @@ func (h *handler) reply(c *line.Conn, log *slog.Logger, text string) {
 }
 
 // readPayload reads up to the separator that ends the payload.
-func readPayload(c *line.Conn) ([]byte, error) {
-	in, err := c.Input(timeout)
-	if err != nil {
-		return nil, err
-	}
+func readPayload(in *bufio.Reader) ([]byte, error) {
 	var payload []byte
 	for ended := 0; ended < fields; {
 		b, err := in.ReadByte()

@@ -173,13 +173,18 @@ func (h *handler) change(ctx context.Context, o order) (done string, err error) 
 		return nil
 	}
 	if o.Action == regwire.Unregister {
+		done = " is registered no more"
 		_, err = h.Users.Remove(ctx, found.Name, same)
-		return found.Name.String() + " is registered no more", err
+	} else {
+		done = " is changed"
+		_, err = h.Users.Replace(ctx, found.Name, func(now userdb.Record) (userdb.Record, error) {
+			return o.apply(now), same(now)
+		})
 	}
-	_, err = h.Users.Replace(ctx, found.Name, func(now userdb.Record) (userdb.Record, error) {
-		return o.apply(now), same(now)
-	})
-	return found.Name.String() + " is changed", err
+	if errors.Is(err, userdb.ErrNoUser) {
+		err = refusal{errUnsigned, err}
+	}
+	return found.Name.String() + done, err
 }
 
 // apply puts what an order changes into a record.
