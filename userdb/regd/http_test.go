@@ -644,8 +644,8 @@ func FuzzConnection(f *testing.F) {
 	f.Add([]byte("POST /register HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\nExpect: 100-continue\r\n\r\n00$"))
 	f.Add([]byte("CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n"))
 	f.Add([]byte("\x16\x03\x01"))
+	s, _ := newServer(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s, _ := newServer(t)
 		l := &pipeListener{conns: make(chan net.Conn, 1)}
 		conn := &bufferConn{in: bytes.NewReader(data), closed: make(chan struct{})}
 		l.conns <- conn

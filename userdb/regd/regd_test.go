@@ -31,7 +31,7 @@ var newKey = sync.OnceValue(func() *rsa.PrivateKey {
 	return key
 })
 
-func newServer(t *testing.T) (*Server, string) {
+func newServer(t testing.TB) (*Server, string) {
 	t.Helper()
 	dir := t.TempDir()
 	users, err := userdb.Open(dir, userdb.Options{LocalDomains: []string{"localhost"}}, slog.New(slog.DiscardHandler))
