@@ -53,17 +53,17 @@ func parseAliases(all map[string][]string) (aliases, error) {
 
 // with adds the users' own. One that is there already stays as it is.
 func (as aliases) with(s *snapshot) aliases {
-	all := as
-	for _, r := range s.records {
-		for _, n := range s.settings[r.Name.exact()].Aliases {
+	if len(s.withAliases) == 0 {
+		return as
+	}
+	all := maps.Clone(as)
+	for _, set := range s.withAliases {
+		for _, n := range set.Aliases {
 			if all[n.folded()] != nil {
-				s.broken = append(s.broken, fmt.Errorf("%s: the alias %s of %s is another's already", settingsName, n, r.Name))
+				s.broken = append(s.broken, fmt.Errorf("%s: the alias %s of %s is another's already", settingsName, n, set.name))
 				continue
 			}
-			if len(all) == len(as) {
-				all = maps.Clone(as)
-			}
-			all[n.folded()] = &alias{n, []Name{r.Name}, r.Name}
+			all[n.folded()] = &alias{n, []Name{set.name}, set.name}
 		}
 	}
 	return all

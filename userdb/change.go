@@ -62,13 +62,16 @@ func (db *DB) withUsers(rs []Record) (lines []string, refused []error, err error
 	if err != nil {
 		return nil, nil, err
 	}
-	taken := db.claimed(s, Name{})
+	wanted := make([]Name, len(rs))
+	for i, r := range rs {
+		wanted[i] = r.Name
+	}
+	taken := db.claimed(s, Name{}, wanted)
 	if err := taken.addMaildrops(); err != nil {
 		return nil, nil, err
 	}
 	refusals := make([]error, len(rs))
 	lines = s.lines
-	var names []Name
 	for i, r := range rs {
 		line, err := r.line()
 		if err == nil {
@@ -79,12 +82,12 @@ func (db *DB) withUsers(rs []Record) (lines []string, refused []error, err error
 			continue
 		}
 		taken.add(r.Name, "%s exists")
-		lines, names = append(lines, line), append(names, r.Name)
+		lines = append(lines, line)
 	}
 	if refused != nil {
 		return nil, refused, nil
 	}
-	return lines, nil, db.forget(names...)
+	return lines, nil, db.forget(wanted...)
 }
 
 // line is the record's line, which is sure to be read as it is written.

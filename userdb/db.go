@@ -196,7 +196,7 @@ func (db *DB) Maildrops(n Name) ([]string, error) {
 	}
 	for _, d := range db.locals {
 		qualified := Name{n.local, d}
-		if len(s.folded[qualified.folded()]) == 0 {
+		if len(s.alike(qualified)) == 0 {
 			dirs = append(dirs, qualified.String())
 		}
 	}

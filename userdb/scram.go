@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"xm/internal/safefile"
 )
@@ -63,8 +64,8 @@ func (s *snapshot) namesake(db *DB, login string) (Record, bool) {
 		if domain != "" && d != domain {
 			break
 		}
-		if same := s.folded[Name{local, d}.folded()]; len(same) > 0 {
-			return s.records[same[0]], true
+		if same := s.alike(Name{local, d}); len(same) > 0 {
+			return s.records[slices.Min(same)], true
 		}
 	}
 	return Record{}, false

@@ -108,7 +108,7 @@ func (db *DB) checkSettings(s *snapshot, n Name, now Settings, before []Name) er
 	if slices.Equal(now.Aliases, before) {
 		return nil
 	}
-	taken := db.claimed(s, n)
+	taken := db.claimed(s, n, now.Aliases)
 	for _, a := range now.Aliases {
 		if !slices.Contains(before, a) {
 			if err := taken.check(a); err != nil {
@@ -225,10 +225,10 @@ func (s *snapshot) parseSettings(content string) {
 		}
 		set, err := parseSettings(line)
 		if set.name != (Name{}) {
-			_, known := s.exact[set.name.exact()]
+			r, known := s.lookup(set.name)
 			_, again := s.settings[set.name.exact()]
 			switch {
-			case !known:
+			case !known || r.Name != set.name:
 				err = errors.Join(err, fmt.Errorf("there is no user %s", set.name))
 			case again:
 				err = errors.Join(err, fmt.Errorf("%s stands on an earlier line already", set.name))
@@ -241,6 +241,9 @@ func (s *snapshot) parseSettings(content string) {
 		if set.name != (Name{}) {
 			set.err = err
 			s.settings[set.name.exact()] = set
+		}
+		if err == nil && set.Aliases != nil {
+			s.withAliases = append(s.withAliases, set)
 		}
 	}
 }

@@ -16,14 +16,15 @@ import (
 type snapshot struct {
 	lines   []string // as they stand, without line ends
 	records []Record
-	broken  []error // one for each line that can't be read
-	lost    []Name  // the names on those lines, as far as they can
-	exact   map[string]int
-	folded  map[string][]int // indices into records
+	broken  []error        // one for each line that can't be read
+	lost    []Name         // the names on those lines, as far as they can
+	folded  map[string]int // the first of the records with a folded name
+	next    []int          // for each record, another with the same folded name, or -1
 
-	settings map[string]setting // by exact names
-	aliases  aliases            // those of the config, and the users' own
-	versions map[string]version // of each file
+	settings    map[string]setting // by exact names
+	withAliases []setting          // those that have some, in the file's order
+	aliases     aliases            // those of the config, and the users' own
+	versions    map[string]version // of each file
 }
 
 // version tells one content of the file from another. The zero version is that
@@ -134,7 +135,8 @@ func readFile(root *os.Root, name string) (content string, v version, err error)
 
 func (s *snapshot) parse(content string) {
 	s.lines = splitLines(content)
-	s.exact, s.folded = make(map[string]int, len(s.lines)), make(map[string][]int, len(s.lines))
+	s.records = make([]Record, 0, len(s.lines))
+	s.folded, s.next = make(map[string]int, len(s.lines)), make([]int, 0, len(s.lines))
 	for i, line := range s.lines {
 		line = trimCR(line)
 		if line == "" || line[0] == '#' {
@@ -153,30 +155,44 @@ func (s *snapshot) parse(content string) {
 }
 
 func (s *snapshot) index(r Record) error {
-	if _, ok := s.exact[r.Name.exact()]; ok {
+	if len(s.exactly(r.Name)) > 0 {
 		return fmt.Errorf("%s stands on an earlier line already", r.Name)
 	}
-	s.exact[r.Name.exact()] = len(s.records)
-	s.folded[r.Name.folded()] = append(s.folded[r.Name.folded()], len(s.records))
+	key := r.Name.folded()
+	before, ok := s.folded[key]
+	if !ok {
+		before = -1
+	}
+	s.folded[key] = len(s.records)
+	s.next = append(s.next, before)
 	s.records = append(s.records, r)
 	return nil
+}
+
+// alike are the indices of the records with a folded name.
+func (s *snapshot) alike(n Name) (found []int) {
+	i, ok := s.folded[n.folded()]
+	for ; ok && i >= 0; i = s.next[i] {
+		found = append(found, i)
+	}
+	return found
+}
+
+// exactly are those of them that are spelled alike: one, or none.
+func (s *snapshot) exactly(n Name) []int {
+	return slices.DeleteFunc(s.alike(n), func(i int) bool { return s.records[i].Name.exact() != n.exact() })
 }
 
 // find looks for a name with the given local part in the groups of domains, as
 // it is spelled and else without case. Of several names it finds none: mail
 // must not go to the wrong one.
 func (s *snapshot) find(local string, groups [][]string) (Record, bool) {
-	if r, ok := findOne(s, groups, func(domain string) []int {
-		if i, ok := s.exact[Name{local, domain}.exact()]; ok {
-			return []int{i}
+	for _, at := range []func(Name) []int{s.exactly, s.alike} {
+		if r, ok := findOne(s, groups, func(domain string) []int { return at(Name{local, domain}) }); ok {
+			return r, true
 		}
-		return nil
-	}); ok {
-		return r, true
 	}
-	return findOne(s, groups, func(domain string) []int {
-		return s.folded[Name{local, domain}.folded()]
-	})
+	return Record{}, false
 }
 
 func findOne(s *snapshot, groups [][]string, at func(domain string) []int) (Record, bool) {

@@ -5,7 +5,8 @@ import (
 	"io/fs"
 )
 
-// claims are the names that are not free, by what they look like.
+// claims are the names that are not free, by what they look like: those that
+// stand in the way of some wanted ones, which are keys from the start.
 type claims struct {
 	db *DB
 	by map[string][]claim
@@ -16,10 +17,15 @@ type claim struct {
 	why  string // with the name for its %s
 }
 
-// claimed collects the names of users, on lines that can't be read too, and of
-// aliases, but for those of one user, if any.
-func (db *DB) claimed(s *snapshot, but Name) *claims {
-	c := &claims{db, make(map[string][]claim, len(s.records))}
+// claimed collects what stands in the way of wanted names: users, on lines that
+// can't be read too, and aliases, but for those of one user, if any.
+func (db *DB) claimed(s *snapshot, but Name, wanted []Name) *claims {
+	c := &claims{db, make(map[string][]claim, len(wanted))}
+	for _, n := range wanted {
+		for _, look := range n.looks() {
+			c.by[look] = nil
+		}
+	}
 	for _, n := range s.names() {
 		c.add(n, "%s exists")
 	}
@@ -47,7 +53,9 @@ func (c *claims) addMaildrops() error {
 
 func (c *claims) add(n Name, why string) {
 	for _, look := range n.looks() {
-		c.by[look] = append(c.by[look], claim{n, why})
+		if others, ok := c.by[look]; ok {
+			c.by[look] = append(others, claim{n, why})
+		}
 	}
 }
 
