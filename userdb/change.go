@@ -81,7 +81,7 @@ func (db *DB) withUsers(rs []Record) (lines []string, refused []error, err error
 			refusals[i], refused = err, refusals
 			continue
 		}
-		taken.add(r.Name, "%s exists")
+		taken.add(r.Name, "%[1]s exists")
 		lines = append(lines, line)
 	}
 	if refused != nil {

@@ -76,7 +76,9 @@ func (db *DB) Watch() (*Presence, error) {
 func (p *Presence) start() error {
 	err := setLock(p.lock, unix.F_OFD_SETLK, unix.F_WRLCK)
 	if err == nil {
-		err = p.write(func(stats map[string]Status) {
+		ctx, cancel := context.WithTimeout(context.Background(), statPatience)
+		defer cancel()
+		err = p.write(ctx, func(stats map[string]Status) {
 			for user, st := range stats {
 				if st.On {
 					stats[user] = Status{false, time.Now()}
@@ -167,6 +169,12 @@ func (p *Presence) run() {
 
 // flush writes the news. If that fails, they are kept for the next time.
 func (p *Presence) flush() error {
+	ctx, cancel := context.WithTimeout(context.Background(), statPatience)
+	defer cancel()
+	return p.flushWithin(ctx)
+}
+
+func (p *Presence) flushWithin(ctx context.Context) error {
 	p.mu.Lock()
 	news := p.news
 	p.news = map[string]Status{}
@@ -174,7 +182,7 @@ func (p *Presence) flush() error {
 	if len(news) == 0 {
 		return nil
 	}
-	err := p.write(func(stats map[string]Status) { maps.Copy(stats, news) })
+	err := p.write(ctx, func(stats map[string]Status) { maps.Copy(stats, news) })
 	if err == nil {
 		return nil
 	}
@@ -186,9 +194,7 @@ func (p *Presence) flush() error {
 }
 
 // write changes the file. Users who are gone go.
-func (p *Presence) write(change func(map[string]Status)) error {
-	ctx, cancel := context.WithTimeout(context.Background(), statPatience)
-	defer cancel()
+func (p *Presence) write(ctx context.Context, change func(map[string]Status)) error {
 	return p.db.locked(ctx, func() error {
 		s, err := p.db.read()
 		if err != nil {

@@ -115,7 +115,7 @@ func (db *DB) checkSettings(s *snapshot, n Name, now Settings, before []Name) er
 				return fmt.Errorf("alias %s: %w", a, err)
 			}
 		}
-		taken.add(a, "%s is there twice")
+		taken.add(a, "%[1]s is there twice")
 	}
 	return nil
 }

@@ -14,7 +14,7 @@ type claims struct {
 
 type claim struct {
 	name Name
-	why  string // with the name for its %s
+	why  string // with the name for each %[1]s
 }
 
 // claimed collects what stands in the way of wanted names: users, on lines that
@@ -27,11 +27,11 @@ func (db *DB) claimed(s *snapshot, but Name, wanted []Name) *claims {
 		}
 	}
 	for _, n := range s.names() {
-		c.add(n, "%s exists")
+		c.add(n, "%[1]s exists")
 	}
 	for _, a := range s.aliases {
 		if a.owner == (Name{}) || a.owner != but {
-			c.add(a.name, "%s is an alias")
+			c.add(a.name, "%[1]s is an alias")
 		}
 	}
 	return c
@@ -67,7 +67,7 @@ func (c *claims) check(n Name) error {
 	for _, look := range n.looks() {
 		for _, other := range c.by[look] {
 			if c.db.domainsMeet(n, other.name) {
-				return fmt.Errorf("%w: "+other.why, ErrTaken, other.name)
+				return fmt.Errorf("%w: %s", ErrTaken, fmt.Sprintf(other.why, other.name))
 			}
 		}
 	}
