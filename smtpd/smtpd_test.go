@@ -193,12 +193,18 @@ func TestDialogs(t *testing.T) {
 			s.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 		}
 		s.ImplicitTLS, s.Submission = is("implicit"), is("submission")
-		t.Cleanup(func() { // runs after the server's end
-			if mail.open > 0 {
-				t.Errorf("%d deliveries were neither committed nor aborted", mail.open)
-			}
-		})
+		wantNoneOpen(t, mail)
 		return start(t, s, asIs)
+	})
+}
+
+// wantNoneOpen looks at the store when a server that is started later has ended.
+func wantNoneOpen(t *testing.T, mail *testMail) {
+	t.Helper()
+	t.Cleanup(func() {
+		if mail.open > 0 {
+			t.Errorf("%d deliveries were neither committed nor aborted", mail.open)
+		}
 	})
 }
 
