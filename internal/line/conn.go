@@ -93,7 +93,14 @@ func (c *Conn) Context() context.Context { return c.ctx }
 
 type timedReader struct{ c *Conn }
 
+// Read sends what is still to be sent first: RFC 2920, section 3.2, has the
+// replies to commands that came together go together.
 func (r timedReader) Read(p []byte) (int, error) {
+	if r.c.out.Buffered() > 0 {
+		if err := r.c.out.Flush(); err != nil {
+			return 0, err
+		}
+	}
 	if r.c.readTimeout > 0 {
 		if err := r.c.nc.SetReadDeadline(r.c.deadline(r.c.readTimeout)); err != nil {
 			return 0, err
@@ -221,19 +228,25 @@ func (c *Conn) Input(timeout time.Duration) (*bufio.Reader, error) {
 	return c.in, c.beginWait(timeout, false)
 }
 
-// Write buffers p for Flush.
+// Write buffers p. What was written is sent before the session waits for input,
+// at its end, or by Flush.
 func (c *Conn) Write(p []byte) (int, error) { return c.out.Write(p) }
 
 // Flush sends what was written.
 func (c *Conn) Flush() error { return c.out.Flush() }
 
-// Reply sends lines (without the last CRLF) at once: clients depend on a reply
-// arriving whole.
+// Reply writes lines, adding the last CRLF. They go in one piece if they fit the
+// buffer, together with others or alone: clients depend on a reply arriving
+// whole.
 func (c *Conn) Reply(lines string) error {
-	if _, err := c.out.WriteString(lines + "\r\n"); err != nil {
-		return err
+	if len(lines)+len("\r\n") > c.out.Available() {
+		if err := c.out.Flush(); err != nil {
+			return err
+		}
 	}
-	return c.out.Flush()
+	c.out.WriteString(lines) // a failure comes back from the next write
+	_, err := c.out.WriteString("\r\n")
+	return err
 }
 
 // Pause waits, unless the connection is cut off meanwhile.
@@ -242,6 +255,9 @@ func (c *Conn) Pause(d time.Duration) { sleep(c.ctx, d) }
 // hangUp says goodbye so that the peer gets the last reply: a close with unread
 // input makes TCP reset the connection, and drop what was sent.
 func (c *Conn) hangUp() {
+	if c.out.Flush() != nil {
+		return // the peer is gone
+	}
 	if secured, ok := c.nc.(*tls.Conn); ok {
 		// RFC 8446, section 6.1: it tells that nothing was cut off. The peer may be gone.
 		_ = secured.CloseWrite()
