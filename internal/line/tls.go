@@ -125,6 +125,9 @@ func (c *Conn) StartTLS() (dropped int, err error) {
 	if !c.CanStartTLS() {
 		return 0, ErrNoTLS
 	}
+	if err := c.Flush(); err != nil {
+		return 0, err
+	}
 	dropped = c.in.Buffered()
 	config := c.srv.tlsConfig()
 	secured := tls.Server(c.raw, config)
