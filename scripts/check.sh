@@ -24,7 +24,7 @@ rules='
 xm                       commands
 xm/commands              *
 xm/hybrid
-xm/smtpd                 internal/line
+xm/smtpd                 internal/line internal/sasl
 xm/pop3d                 internal/line
 xm/userdb                internal/safefile
 xm/userdb/regd           hybrid internal/line internal/regwire userdb

@@ -193,12 +193,18 @@ func TestDialogs(t *testing.T) {
 			s.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 		}
 		s.ImplicitTLS, s.Submission = is("implicit"), is("submission")
-		t.Cleanup(func() { // runs after the server's end
-			if mail.open > 0 {
-				t.Errorf("%d deliveries were neither committed nor aborted", mail.open)
-			}
-		})
+		wantNoneOpen(t, mail)
 		return start(t, s, asIs)
+	})
+}
+
+// wantNoneOpen looks at the store when a server that is started later has ended.
+func wantNoneOpen(t *testing.T, mail *testMail) {
+	t.Helper()
+	t.Cleanup(func() {
+		if mail.open > 0 {
+			t.Errorf("%d deliveries were neither committed nor aborted", mail.open)
+		}
 	})
 }
 
@@ -280,19 +286,27 @@ func TestCutOffMessageIsNotDelivered(t *testing.T) {
 	}
 }
 
-func TestOneWriteForEachReply(t *testing.T) {
+// A reply is one write, and those to commands that came together are one, too.
+func TestWrites(t *testing.T) {
 	var writes atomic.Int64
 	s, _ := newServer()
-	out := send(t, start(t, s, func(l net.Listener) net.Listener { return linetest.CountWrites(l, &writes) }),
-		"EHLO a", "<>", "<alice@localhost>", "A: b\r\n")
-	replies := 0
-	for l := range strings.Lines(out) {
-		if l[3] == ' ' {
-			replies++
-		}
+	counted := func(l net.Listener) net.Listener { return linetest.CountWrites(l, &writes) }
+	c := newClient(t, start(t, s, counted))
+	c.must("220", "")
+	c.must("250", "EHLO a")
+	c.send("250", "<>", "A: b\r\n")
+	c.must("221", "QUIT")
+	if n := writes.Swap(0); n != 7 {
+		t.Errorf("%d writes for 7 replies", n)
 	}
-	if replies != 7 || int(writes.Load()) != replies {
-		t.Errorf("%d writes for %d replies:\n%s", writes.Load(), replies, out)
+	c = newClient(t, start(t, s, counted))
+	c.must("220", "")
+	io.WriteString(c, "EHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<alice@localhost>\r\nRCPT TO:<nobody>\r\nDATA\r\n")
+	for _, want := range []string{"250", "250", "250", "550", "354"} {
+		c.must(want, "")
+	}
+	if n := writes.Load(); n != 2 {
+		t.Errorf("%d writes for the greeting and five commands together", n)
 	}
 }
 

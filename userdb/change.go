@@ -1,6 +1,7 @@
 package userdb
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -30,31 +31,63 @@ func (s *snapshot) lookup(n Name) (Record, bool) {
 // Add appends a user. The error matches ErrTaken if the name can't be had. ctx
 // bounds the wait for other writers.
 func (db *DB) Add(ctx context.Context, r Record) error {
-	return db.update(ctx, func(s *snapshot) ([]string, error) { return db.withUser(s, r) })
+	refused, err := db.AddAll(ctx, []Record{r}, false)
+	if refused != nil {
+		return refused[0]
+	}
+	return err
 }
 
-// withUser gives the file's lines with one more user.
-func (db *DB) withUser(s *snapshot, r Record) ([]string, error) {
-	line, err := r.line()
-	if err != nil {
-		return nil, err
-	}
-	for _, other := range s.names() {
-		if db.overlap(r.Name, other) {
-			return nil, fmt.Errorf("%w: %s exists", ErrTaken, other)
+// AddAll appends users: all, or none. If some can't be had, refused holds what is
+// wrong with each, or nil, as Add would return it. If dry, it only looks.
+func (db *DB) AddAll(ctx context.Context, rs []Record, dry bool) (refused []error, err error) {
+	err = db.locked(ctx, func() error {
+		if err := db.settleInvites(); err != nil {
+			return err
 		}
-	}
-	if err := db.overlapsAlias(r.Name); err != nil {
-		return nil, err
-	}
-	dir, err := db.leftMaildrop(r.Name)
+		lines, refusals, err := db.withUsers(rs)
+		refused = refusals
+		if dry || refused != nil || err != nil {
+			return err
+		}
+		return db.writeUsers(lines)
+	})
+	return refused, err
+}
+
+// withUsers gives the file's lines with more users. It is called with the files
+// locked, right before those are written.
+func (db *DB) withUsers(rs []Record) (lines []string, refused []error, err error) {
+	s, err := db.read()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	if dir != "" {
-		return nil, fmt.Errorf("%w: a maildrop %s exists; it must be moved away first", ErrTaken, dir)
+	wanted := make([]Name, len(rs))
+	for i, r := range rs {
+		wanted[i] = r.Name
 	}
-	return append(s.lines, line), nil
+	taken := db.claimed(s, Name{}, wanted)
+	if err := taken.addMaildrops(); err != nil {
+		return nil, nil, err
+	}
+	refusals := make([]error, len(rs))
+	lines = s.lines
+	for i, r := range rs {
+		line, err := r.line()
+		if err == nil {
+			err = taken.check(r.Name)
+		}
+		if err != nil {
+			refusals[i], refused = err, refusals
+			continue
+		}
+		taken.add(r.Name, "%[1]s exists")
+		lines = append(lines, line)
+	}
+	if refused != nil {
+		return nil, refused, nil
+	}
+	return lines, nil, db.forget(wanted...)
 }
 
 // line is the record's line, which is sure to be read as it is written.
@@ -72,7 +105,8 @@ func (r Record) line() (string, error) {
 
 // Replace puts what change makes of the record of a user, whom n names as Lookup
 // has it, in its place, and returns that. Nobody else can change the record
-// meanwhile: what change finds out about it holds. The name stays. An error of
+// meanwhile: what change finds out about it holds. The name stays, and keys that
+// are replaced are kept as former ones. An error of
 // change is returned as it is, with nothing changed; ErrNoUser is matched where
 // there is nobody. change must not call db.
 func (db *DB) Replace(ctx context.Context, n Name, change func(old Record) (Record, error)) (Record, error) {
@@ -87,6 +121,11 @@ func (db *DB) Replace(ctx context.Context, n Name, change func(old Record) (Reco
 			return nil, err
 		}
 		r.Name = old.Name
+		if len(old.Keys) > 0 && !bytes.Equal(r.Keys, old.Keys) {
+			if err := db.keepFormer(old); err != nil {
+				return nil, err
+			}
+		}
 		i := slices.IndexFunc(s.lines, func(line string) bool { return trimCR(line) == old.raw })
 		s.lines[i], err = r.line()
 		return s.lines, err
@@ -99,20 +138,27 @@ func (db *DB) Replace(ctx context.Context, n Name, change func(old Record) (Reco
 
 // Remove removes a user, whom n names as Lookup has it, unless check, if any,
 // returns an error for the record. It is called as the change of Replace is. The
-// user's maildrop stays. It returns the record that is gone.
+// user's maildrop stays; settings and former keys don't. It returns the record
+// that is gone.
 func (db *DB) Remove(ctx context.Context, n Name, check func(Record) error) (Record, error) {
 	var r Record
-	err := db.update(ctx, func(s *snapshot) ([]string, error) {
-		var found bool
-		if r, found = s.lookup(n); !found {
-			return nil, fmt.Errorf("%w: %s", ErrNoUser, n)
-		}
-		if check != nil {
-			if err := check(r); err != nil {
-				return nil, err
+	err := db.locked(ctx, func() error {
+		err := db.rewrite(func(s *snapshot) ([]string, error) {
+			var found bool
+			if r, found = s.lookup(n); !found {
+				return nil, fmt.Errorf("%w: %s", ErrNoUser, n)
 			}
+			if check != nil {
+				if err := check(r); err != nil {
+					return nil, err
+				}
+			}
+			return slices.DeleteFunc(s.lines, r.Name.isOn), nil
+		})
+		if err != nil {
+			return err
 		}
-		return slices.DeleteFunc(s.lines, r.Name.isOn), nil
+		return db.forget(r.Name)
 	})
 	if err != nil {
 		return Record{}, err
@@ -137,23 +183,26 @@ func (db *DB) locked(ctx context.Context, f func() error) error {
 	return f()
 }
 
-// update replaces the file's lines by what change returns, with the file locked
-// against other writers and freshly read.
+// update is rewrite, with the files locked against other writers.
 func (db *DB) update(ctx context.Context, change func(*snapshot) ([]string, error)) error {
-	return db.locked(ctx, func() error {
-		if err := db.settleInvites(); err != nil {
-			return err
-		}
-		s, err := readSnapshot(db.root)
-		if err != nil {
-			return err
-		}
-		lines, err := change(s)
-		if err != nil {
-			return err
-		}
-		return db.writeUsers(lines)
-	})
+	return db.locked(ctx, func() error { return db.rewrite(change) })
+}
+
+// rewrite replaces the lines of users.txt by what change returns for what stands
+// there now.
+func (db *DB) rewrite(change func(*snapshot) ([]string, error)) error {
+	if err := db.settleInvites(); err != nil {
+		return err
+	}
+	s, err := db.read()
+	if err != nil {
+		return err
+	}
+	lines, err := change(s)
+	if err != nil {
+		return err
+	}
+	return db.writeUsers(lines)
 }
 
 func (db *DB) writeUsers(lines []string) error {

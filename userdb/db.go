@@ -49,7 +49,6 @@ package userdb
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"runtime"
@@ -73,23 +72,28 @@ var (
 // DB is an open users.txt. Its methods may be called concurrently, and other
 // processes may change the file meanwhile.
 type DB struct {
-	root     *os.Root
-	locals   []string // local domains, folded
-	aliases  aliases
-	log      *slog.Logger
-	snap     atomic.Pointer[snapshot]
-	sessions loginCache
-	salting  atomic.Pointer[[]byte] // the content of .decoy.key, once read
-	seen     atomic.Bool            // there were users at some time
-	writing  chan struct{}          // holds a token while this process writes
-	derive   chan struct{}          // holds one for each derivation under way
-	decoy    Record                 // what a password is checked against where there is no user
+	root       *os.Root
+	locals     []string // local domains, folded
+	aliases    aliases  // those of the options
+	log        *slog.Logger
+	snap       atomic.Pointer[snapshot]
+	sessions   loginCache
+	salting    atomic.Pointer[[]byte]   // the content of .decoy.key, once read
+	seen       atomic.Pointer[snapshot] // the last one read, current or not
+	writing    chan struct{}            // holds a token while this process writes
+	derive     chan struct{}            // holds one for each derivation under way
+	iterations int
+	decoy      Record // what a password is checked against where there is no user
 }
 
 // Options are what users.txt does not say.
 type Options struct {
 	// LocalDomains are the domains that bare names receive mail for.
 	LocalDomains []string
+	// Iterations are those of PBKDF2 in the records that logins make; 0 stands
+	// for DefaultIterations. A name that nobody has is shown the same number: who
+	// changes it gives away which names have records from before.
+	Iterations int
 	// Aliases maps names to those of users and other aliases, who get their
 	// mail. A bare name stands for itself at every local domain.
 	Aliases map[string][]string
@@ -99,6 +103,9 @@ type Options struct {
 // not. It fails for an alias that can't be a name or leads back to itself.
 func Open(dataDir string, options Options, log *slog.Logger) (*DB, error) {
 	db := &DB{log: log, writing: make(chan struct{}, 1), derive: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	if db.iterations = options.Iterations; db.iterations == 0 {
+		db.iterations = DefaultIterations
+	}
 	for _, d := range options.LocalDomains {
 		if !db.Local(d) { // the host name may be among the configured
 			db.locals = append(db.locals, foldDomain(d))
@@ -109,7 +116,7 @@ func Open(dataDir string, options Options, log *slog.Logger) (*DB, error) {
 	}
 	db.sessions.init()
 	var err error
-	if db.decoy, err = NewRecord(Name{local: "decoy"}, "decoy", DefaultIterations); err != nil {
+	if db.decoy, err = NewRecord(Name{local: "decoy"}, "decoy", db.iterations); err != nil {
 		return nil, err
 	}
 	if db.root, err = os.OpenRoot(dataDir); err != nil {
@@ -189,34 +196,9 @@ func (db *DB) Maildrops(n Name) ([]string, error) {
 	}
 	for _, d := range db.locals {
 		qualified := Name{n.local, d}
-		if len(s.folded[qualified.folded()]) == 0 {
+		if len(s.alike(qualified)) == 0 {
 			dirs = append(dirs, qualified.String())
 		}
 	}
 	return dirs, nil
-}
-
-// overlap reports whether two names could receive the same mail, or could be
-// taken for one another.
-func (db *DB) overlap(a, b Name) bool {
-	if fold(base(a.local)) != fold(base(b.local)) {
-		return false
-	}
-	return foldDomain(a.domain) == foldDomain(b.domain) ||
-		a.domain == "" && db.Local(b.domain) || b.domain == "" && db.Local(a.domain)
-}
-
-// leftMaildrop returns the name of a directory that a former user of the name,
-// or of one that overlaps it, left.
-func (db *DB) leftMaildrop(n Name) (string, error) {
-	entries, err := fs.ReadDir(db.root.FS(), ".")
-	if err != nil {
-		return "", err
-	}
-	for _, e := range entries {
-		if other, err := parseName(e.Name()); err == nil && e.IsDir() && db.overlap(n, other) {
-			return e.Name(), nil
-		}
-	}
-	return "", nil
 }

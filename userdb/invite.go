@@ -136,13 +136,12 @@ func (db *DB) AddInvited(ctx context.Context, r Record, code string) error {
 		if at < 0 {
 			return ErrInvite
 		}
-		s, err := readSnapshot(db.root)
+		users, refused, err := db.withUsers([]Record{r})
 		if err != nil {
 			return err
 		}
-		users, err := db.withUser(s, r)
-		if err != nil {
-			return err
+		if refused != nil {
+			return refused[0]
 		}
 		// Whoever finds the name here looks whether the user is there, and so
 		// learns which of the writes below was the last.
@@ -186,7 +185,7 @@ func (db *DB) settleInvites() error {
 		if err != nil || invite.name == "" {
 			continue
 		}
-		s, err := readSnapshot(db.root)
+		s, err := db.read()
 		if err != nil {
 			return err
 		}
@@ -236,14 +235,14 @@ func parseInvite(line string) (Invite, error) {
 	if err != nil || len(hash) != sha256.Size {
 		return Invite{}, errors.New("the hash is not 64 hex digits")
 	}
-	expires, err := time.Parse(time.RFC3339, fields[1])
-	if year := expires.UTC().Year(); err != nil || year < 0 || year > 9999 {
-		return Invite{}, fmt.Errorf("the expiry is no time as 2026-12-31T12:00:00Z: %q", fields[1])
+	expires, err := parseTime(fields[1])
+	if err != nil {
+		return Invite{}, err
 	}
 	return Invite{hex.EncodeToString(hash)[:idSize], expires, fields[3], [sha256.Size]byte(hash), fields[2]}, nil
 }
 
 // String is the invite's line.
 func (i Invite) String() string {
-	return fmt.Sprintf("%x,%s,%s,%s", i.hash, i.Expires.UTC().Format(time.RFC3339), i.name, i.Note)
+	return fmt.Sprintf("%x,%s,%s,%s", i.hash, formatTime(i.Expires), i.name, i.Note)
 }

@@ -133,7 +133,7 @@ func (s *Server) session(c *Conn) {
 	if !s.Limits.enter(c.peer) {
 		s.Log.Warn("too many connections", "peer", c.peer)
 		if !s.ImplicitTLS { // else it can't be said before the handshake, which is not worth it
-			_ = c.Reply(s.Busy) // it is over, heard or not
+			_, _ = c.Reply(s.Busy), c.Flush() // it is over, heard or not
 		}
 		return
 	}

@@ -150,6 +150,9 @@ func (c *Conn) handshake(clear net.Conn) error {
 	if !c.CanStartTLS() {
 		return ErrNoTLS
 	}
+	if err := c.Flush(); err != nil {
+		return err
+	}
 	config := c.srv.tlsConfig()
 	secured := tls.Server(clear, config)
 	if err := c.raw.SetDeadline(c.deadline(handshakeTimeout)); err != nil {

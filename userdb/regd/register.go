@@ -15,8 +15,8 @@ import (
 var (
 	errSealed  = errors.New("the payload was not sealed with this server's key, or was changed")
 	errTooMany = errors.New("too many registrations from your address, try again later")
-	// One text for a name that does not exist, one without a key, and a wrong
-	// signature.
+	// One text for a name that does not exist, one without a key or disabled, and a
+	// wrong signature.
 	errUnsigned = errors.New("there is no such user, or this is not signed with the user's key")
 )
 
@@ -44,14 +44,11 @@ func (h *handler) outcome(log *slog.Logger, event, done string, err error) (text
 
 // checkName refuses what strangers can't be called.
 func (h *handler) checkName(n userdb.Name) error {
-	local := strings.TrimSuffix(n.String(), "@"+n.Domain())
 	switch {
 	case n.Role():
 		return refuse(errors.New("the name is kept for those who run the server"))
 	case n.Domain() != "" && !h.Users.Local(n.Domain()):
 		return refusal{errors.New("names are registered under this server's own domains only"), fmt.Errorf("domain %s", n.Domain())}
-	case confusing(local):
-		return refuse(errConfusing)
 	}
 	return nil
 }
@@ -152,6 +149,13 @@ func (h *handler) change(ctx context.Context, o order) (done string, err error) 
 	if err != nil {
 		return "", err
 	}
+	if known {
+		settings, err := h.Users.Settings(found.Name)
+		if err != nil {
+			return "", err
+		}
+		known = !settings.Disabled
+	}
 	// Where there is no key, another takes as long to check.
 	key := &h.Key.PublicKey
 	if own, err := hybrid.ParsePublicKey(found.Keys); err == nil {
@@ -160,7 +164,7 @@ func (h *handler) change(ctx context.Context, o order) (done string, err error) 
 		known = false
 	}
 	if err := o.VerifySignature(&h.Key.PublicKey, key); err != nil || !known {
-		return "", refusal{errUnsigned, fmt.Errorf("the user is known, with a key: %v; %w", known, regwire.ErrSignature)}
+		return "", refusal{errUnsigned, fmt.Errorf("the user is known, with a key, and not disabled: %v; %w", known, regwire.ErrSignature)}
 	}
 	if err := h.challenges.use(o.Challenge); err != nil {
 		return "", refuse(err)

@@ -1,0 +1,47 @@
+package linetest
+
+import (
+	"net"
+	"sync"
+)
+
+// Pipe is a listener within the process, for tests with a clock of their own
+// (testing/synctest), where sockets would stop it.
+type Pipe struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+// NewPipe returns a listener that accepts what Dial makes.
+func NewPipe() *Pipe { return &Pipe{conns: make(chan net.Conn), closed: make(chan struct{})} }
+
+// Dial returns the client's end of a new connection.
+func (p *Pipe) Dial() net.Conn {
+	ours, theirs := net.Pipe()
+	select {
+	case p.conns <- theirs:
+	case <-p.closed:
+		theirs.Close()
+	}
+	return ours
+}
+
+// Accept is net.Listener's.
+func (p *Pipe) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close is net.Listener's.
+func (p *Pipe) Close() error {
+	p.once.Do(func() { close(p.closed) })
+	return nil
+}
+
+// Addr is net.Listener's.
+func (p *Pipe) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "pipe"} }

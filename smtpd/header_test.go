@@ -1,0 +1,91 @@
+package smtpd
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// through passes a message in pieces of a size, and returns what comes out.
+func through(h *header, text string, size int) (string, error) {
+	var out bytes.Buffer
+	next := func(p []byte) { out.Write(p) }
+	for piece := range slices.Chunk([]byte(text), size) {
+		if err := h.pass(piece, next); err != nil {
+			return out.String(), err
+		}
+	}
+	err := h.end(next)
+	return out.String(), err
+}
+
+func completing() *header {
+	return &header{complete: func(has func(string) bool) string {
+		return fmt.Sprintf("Has: %v %v\r\n", has("date"), has("message-id"))
+	}}
+}
+
+func TestHeaderInAnyPieces(t *testing.T) {
+	long := strings.Repeat("x", 3*maxHeld)
+	for text, want := range map[string]string{
+		"":                               "Has: false false\r\n",
+		"A: b\r\n\r\nbody\r\n":           "A: b\r\nHas: false false\r\n\r\nbody\r\n",
+		"date: x\r\nMESSAGE-ID : y\r\n":  "date: x\r\nMESSAGE-ID : y\r\nHas: true true\r\n",
+		"A: b\r\n\r\nDate: no\r\n":       "A: b\r\nHas: false false\r\n\r\nDate: no\r\n",
+		"A: b\r\n Date: folded\r\n\r\n":  "A: b\r\n Date: folded\r\nHas: false false\r\n\r\n",
+		"\r\nbody\r\n":                   "Has: false false\r\n\r\nbody\r\n",
+		"Hello Alice.\r\n":               "Has: false false\r\n\r\nHello Alice.\r\n",
+		"Hello":                          "Has: false false\r\n\r\nHello",
+		"A: " + long + "\r\nDate: x\r\n": "A: " + long + "\r\nDate: x\r\nHas: true false\r\n",
+		"A: b\r\nnonsense\r\nDate: x\r\n\r\n.\r\n": "A: b\r\nnonsense\r\nDate: x\r\nHas: true false\r\n\r\n.\r\n",
+	} {
+		for _, size := range []int{1, 2, 3, 7, maxHeld, 4096} {
+			if got, err := through(completing(), text, size); err != nil || got != want {
+				t.Errorf("%.40q in pieces of %d: got %.300q, %v; want %.300q", text, size, got, err, want)
+			}
+		}
+	}
+}
+
+func TestHeaderBounds(t *testing.T) {
+	hop := "Received: from a by b; Thu, 1 Jan 2026 00:00:00 +0000\r\n"
+	for _, c := range []struct {
+		name, text string
+		want       error
+	}{
+		{"99 hops", strings.Repeat(hop, 99) + "\r\n", nil},
+		{"100 hops", strings.Repeat(strings.ToLower(hop), 100) + "\r\n", errLoop},
+		{"100 in the body", "\r\n" + strings.Repeat(hop, 100), nil},
+		{"many fields", strings.Repeat("A: b\r\n", maxHeader/6+1), errHeader},
+		{"one field", "A: " + strings.Repeat("x", maxHeader), errHeader},
+		{"a large body", "\r\n" + strings.Repeat("x", maxHeader+10), nil},
+	} {
+		if _, err := through(&header{}, c.text, 4096); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", c.name, err, c.want)
+		}
+	}
+}
+
+func FuzzHeader(f *testing.F) {
+	f.Add("A: b\r\nReceived: c\r\n\r\nbody", 3)
+	f.Add("Hello", 1)
+	f.Fuzz(func(t *testing.T, text string, size int) {
+		if size < 1 {
+			return
+		}
+		got, err := through(&header{}, text, size)
+		if err != nil {
+			return
+		}
+		// Nothing is lost, and nothing but an empty line is put before it.
+		if got != text && got != "\r\n"+text {
+			t.Errorf("%q became %q", text, got)
+		}
+		if again, _ := through(&header{}, text, 1); again != got {
+			t.Errorf("octet by octet, %q became %q", text, again)
+		}
+	})
+}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package smtpd
+
+const idleSessions = 10_000
