@@ -128,7 +128,7 @@ func findSender(ring *keyring.Ring, asked string, m mailclient.Message) (string,
 			return name, err
 		}
 	}
-	return "", fmt.Errorf("%w: the keys directory has no NAME.pub for %q or %q", keyring.ErrNotFound, m.Sender, local)
+	return "", fmt.Errorf("%w: the keys directory has no NAME.pub for %q or %q; xm key fetch may get it", keyring.ErrNotFound, m.Sender, local)
 }
 
 // show prints text. On a terminal, what could command it is made harmless, and
