@@ -43,7 +43,7 @@ func (m *member) rotate() error {
 	if !done {
 		r := regwire.Request{Action: regwire.Change, Keys: string(hybrid.MarshalPublicKey(&next.PublicKey))}
 		if err := m.do(r, next, m.key); err != nil {
-			return fmt.Errorf("%w\nyour key is the one that it was; run it again to go on", err)
+			return fmt.Errorf("%w\nhere, your key is the one that it was: run it again to go on", err)
 		}
 	}
 	kept, err := m.ring.UseNext()
