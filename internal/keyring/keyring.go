@@ -18,7 +18,7 @@
 // is believed of another that takes its place.
 //
 // DATE is the time in UTC, as 20060102T150405Z, with -2, -3 ... where that is
-// taken. No key is ever overwritten or destroyed. Writers lock the directory
+// taken. No key that was in use is ever overwritten or destroyed. Writers lock the directory
 // itself (flock). Any program may add and remove NAME.pub files.
 package keyring
 
