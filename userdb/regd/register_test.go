@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -208,5 +209,33 @@ func TestManyRegistrations(t *testing.T) {
 		if n := strings.Count("\n"+string(content), fmt.Sprintf("\nuser%d,", i)); n != 1 {
 			t.Errorf("user%d is there %d times", i, n)
 		}
+	}
+}
+
+// Of changes at once, signed with one key, none is made after that key was
+// replaced.
+func TestConcurrentRotations(t *testing.T) {
+	s, _ := newServer(t)
+	c := newClient(t, s)
+	c.want(c.sign(c.request(regwire.Register, "alice"), newKey(), nil), "+OK alice is registered")
+	next := moreKeys()[0]
+	var requests []regwire.Request
+	for range 20 {
+		r := c.request(regwire.Change, "alice")
+		r.Keys, r.Record = string(hybrid.MarshalPublicKey(&next.PublicKey)), ""
+		requests = append(requests, c.sign(r, next, newKey()))
+	}
+	var changed atomic.Int32
+	var clients sync.WaitGroup
+	for _, r := range requests {
+		clients.Go(func() {
+			if c.post(r) == "+OK alice is changed" {
+				changed.Add(1)
+			}
+		})
+	}
+	clients.Wait()
+	if changed.Load() != 1 {
+		t.Errorf("%d were made", changed.Load())
 	}
 }
