@@ -14,6 +14,7 @@ type transaction struct {
 	size       int64 // as MAIL declared it; 0 if it did not
 	recipients []recipient
 	refused    int      // recipients, for good
+	limited    bool     // a recipient's mailbox has a limit
 	deferred   int      // recipients, for now
 	message    *message // nil until DATA or the first BDAT
 	broken     bool     // a BDAT failed: nothing but an end of the transaction is allowed
@@ -152,7 +153,7 @@ func (s *session) checkSender(from address) reply {
 	case s.user != "" && !slices.Contains(mailboxes, s.user):
 		// RFC 6409, section 6.1.
 		return reply{550, "5.7.1", "That sender address is not yours", false}
-	case s.user == "" && (found || s.srv.Users.Local(from.domain)):
+	case s.user == "" && (found || from.domain == "" || s.srv.Users.Local(s.domain(from))):
 		return reply{550, "5.7.1", "A sender address of this server is not accepted from outside", false}
 	}
 	return reply{}
@@ -161,7 +162,7 @@ func (s *session) checkSender(from address) reply {
 // domain is an address's, with the host name in the place of the address that
 // the client reached us at (RFC 1123, section 5.2.17).
 func (s *session) domain(a address) string {
-	if a.domain != "" && a.domain == literal(s.conn.Local()) {
+	if ip, ok := parseLiteral(a.domain); ok && ip == s.conn.Local() {
 		return s.srv.Hostname
 	}
 	return a.domain
