@@ -3,7 +3,7 @@
 python=/usr/bin/python3 # Debian's, which has Debian's modules
 cases=0 failed=0
 title='' before=0
-servers=()
+servers=() postfixes=()
 
 finish() {
   code=$?
@@ -45,13 +45,6 @@ check() {
   fi
 }
 
-# refused COMMAND...: it fails, and not for want of the program.
-refused() {
-  local code=0
-  "$@" || code=$?
-  [ "$code" != 0 ] && [ "$code" -lt 126 ]
-}
-
 # serve NAME ARG...: xm, with its log in NAME.log, until the part ends.
 serve() {
   local name=$1
@@ -71,12 +64,15 @@ port() {
   fatal "xm's $2 does not listen"
 }
 stop_servers() {
-  local pid
+  local pid dir
   for pid in "${servers[@]}"; do
     kill "$pid" 2>/dev/null || true # it may have died, which its cases told
     wait "$pid" || true
   done
-  servers=()
+  for dir in "${postfixes[@]}"; do
+    stop_postfix "$dir"
+  done
+  servers=() postfixes=()
 }
 
 # key_pairs NAME...: directories with a key pair each, and one, "both", with the
