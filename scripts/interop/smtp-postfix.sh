@@ -9,14 +9,16 @@ relayhost = [127.0.0.1]:$relay
 sender_dependent_default_transport_maps = inline:{
   { plain@localhost.com = plain:[127.0.0.1]:$submission }
   { login@localhost.com = login:[127.0.0.1]:$submissions }
-  { scram@localhost.com = scram:[127.0.0.1]:$submission } }
+  { scram@localhost.com = scram:[127.0.0.1]:$submission }
+  { any@localhost.com = any:[127.0.0.1]:$submission } }
 smtp_tls_security_level = secure
 smtp_tls_CAfile = $PWD/ca.pem
 smtp_tls_secure_cert_match = mail.example.org
 smtp_sasl_password_maps = inline:{
   { plain@localhost.com = plain@localhost.com:correct horse }
   { login@localhost.com = login@localhost.com:correct horse }
-  { scram@localhost.com = scram@localhost.com:correct horse } }
+  { scram@localhost.com = scram@localhost.com:correct horse }
+  { any@localhost.com = any@localhost.com:correct horse } }
 smtp_sender_dependent_authentication = yes
 smtp_sasl_security_options = noanonymous
 smtp_bind_address = 127.0.0.1
@@ -26,8 +28,9 @@ cat >>sender/master.cf <<'CF'
 plain unix - - n - - smtp -o smtp_sasl_auth_enable=yes -o smtp_sasl_mechanism_filter=plain
 login unix - - n - - smtp -o smtp_sasl_auth_enable=yes -o smtp_sasl_mechanism_filter=login -o smtp_tls_wrappermode=yes
 scram unix - - n - - smtp -o smtp_sasl_auth_enable=yes -o smtp_sasl_mechanism_filter=scram-sha-256
+any   unix - - n - - smtp -o smtp_sasl_auth_enable=yes
 CF
-for user in plain login scram; do
+for user in plain login scram any; do
   xm --data data user add --password-file password "$user@localhost.com" 2>/dev/null
 done
 start_postfix sender
@@ -48,6 +51,6 @@ check 'Postfix, several recipients' by_postfix message.eml ESMTPS "$alice" "$ali
 check 'Postfix, 5 MiB, two recipients' by_postfix big.eml ESMTPS "$alice" "$alice" "$bob"
 check 'Postfix, SMTPUTF8' by_postfix utf8.eml UTF8SMTPS "$joerg" "$joerg"
 check 'Postfix, from nobody' by_postfix message.eml ESMTPS '' "$bob"
-for mechanism in plain login scram; do
+for mechanism in plain login scram any; do
   check "Postfix, SASL, $mechanism" by_postfix message.eml ESMTPSA "$mechanism@localhost.com" "$bob"
 done
