@@ -89,7 +89,7 @@ func readProxyV2(nc net.Conn) (proxied, error) {
 	const v2, local, proxy = 0x20, 0x00, 0x01
 	switch fixed[0] {
 	case v2 | local: // the proxy's own connection, to see whether we are well
-		return proxied{}, nil
+		return proxied{addrOf(nc.RemoteAddr()), addrOf(nc.LocalAddr())}, nil
 	case v2 | proxy:
 	default:
 		return proxied{}, errProxyHeader

@@ -22,7 +22,7 @@ var proxyHeaders = []struct{ header, want string }{
 	{v2 + "\x21\x11\x00\x0c\xc0\x00\x02\x01\xc0\x00\x02\x02\x00\x01\x00\x19", "192.0.2.1 192.0.2.2"},
 	{v2 + "\x21\x11\x00\x0f\xc0\x00\x02\x01\xc0\x00\x02\x02\x00\x01\x00\x19" + "\x04\x00\x00", "192.0.2.1 192.0.2.2"}, // with a TLV
 	{v2 + "\x21\x21\x00\x24" + "\x20\x01\x0d\xb8" + strings.Repeat("\x00", 11) + "\x01" + strings.Repeat("\x01", 20), "2001:db8::1 101:101:101:101:101:101:101:101"},
-	{v2 + "\x20\x00\x00\x00", "invalid IP invalid IP"},    // LOCAL
+	{v2 + "\x20\x00\x00\x00", "127.0.0.1 127.0.0.1"},      // LOCAL
 	{v2 + "\x21\x31\x00\x03abc", "invalid IP invalid IP"}, // a Unix socket
 	{"PROXY TCP4 2001:db8::1 192.0.2.2 1 25\r\n", ""},     // and so on: none of these is a header
 	{"PROXY TCP6 192.0.2.1 2001:db8::2 1 25\r\n", ""},
@@ -58,6 +58,8 @@ type readConn struct {
 }
 
 func (c *readConn) Read(p []byte) (int, error)      { return c.Reader.Read(p) }
+func (c *readConn) RemoteAddr() net.Addr            { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
+func (c *readConn) LocalAddr() net.Addr             { return c.RemoteAddr() }
 func (c *readConn) SetReadDeadline(time.Time) error { return nil }
 
 func FuzzReadProxyHeader(f *testing.F) {

@@ -14,8 +14,8 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"math/big"
-	"slices"
 	"net"
+	"slices"
 	"testing"
 	"time"
 )
