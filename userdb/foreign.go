@@ -78,10 +78,6 @@ func parsePasswd(user, rest string) (Entry, error) {
 	default:
 		err = fmt.Errorf("a password kept as %s can't be checked here: it has to be set anew", scheme)
 	}
-	if err != nil {
-		return Entry{}, err
-	}
-	_, err = e.Record.line()
 	return e, err
 }
 
