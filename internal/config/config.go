@@ -64,6 +64,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/BurntSushi/toml"
 )
@@ -102,13 +103,13 @@ type Login struct {
 
 // SMTP is for xm smtpd.
 type SMTP struct {
-	Listen         string         `toml:"listen"`
-	MaxSize        int64          `toml:"max_size"`
-	MaxRecipients  int            `toml:"max_recipients"`
-	MaxConnections int            `toml:"max_connections"`
-	MaxPerAddress  int            `toml:"max_per_address"`
-	Trusted        []netip.Prefix `toml:"trusted"`
-	Proxies        []netip.Prefix `toml:"proxies"`
+	Listen         string   `toml:"listen"`
+	MaxSize        int64    `toml:"max_size"`
+	MaxRecipients  int      `toml:"max_recipients"`
+	MaxConnections int      `toml:"max_connections"`
+	MaxPerAddress  int      `toml:"max_per_address"`
+	Trusted        Networks `toml:"trusted"`
+	Proxies        Networks `toml:"proxies"`
 }
 
 // Submission is for xm smtpd, too.
@@ -148,7 +149,7 @@ func defaults() (Config, error) {
 		Login:    Login{FailureDelay: time.Second, MaxFailures: 20, Iterations: 100_000},
 		SMTP: SMTP{
 			Listen: smtp, MaxSize: 64 << 20, MaxRecipients: 1000, MaxConnections: 20_000, MaxPerAddress: 100,
-			Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
+			Trusted: Networks{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 		},
 		POP3:    POP3{Listen: pop3},
 		Regd:    Regd{Listen: regd},
@@ -175,6 +176,9 @@ func Load(path string) (Config, error) {
 	}
 	if unknown := md.Undecoded(); len(unknown) > 0 {
 		return Config{}, fmt.Errorf("%s: unknown setting %q", path, unknown[0].String())
+	}
+	if md.Type("login", "failure_delay") == "Integer" {
+		return Config{}, fmt.Errorf(`%s: login.failure_delay needs a unit: "1s", say`, path)
 	}
 	c.resolvePaths(filepath.Dir(path), md)
 	if err := c.foldPostmaster(); err != nil {
@@ -243,14 +247,21 @@ func (c *Config) check() error {
 		return errors.New("login.failure_delay can't be negative, login.max_failures is 1 or more")
 	case c.Login.Iterations < 10_000 || c.Login.Iterations > 1_000_000:
 		return errors.New("login.iterations is 10,000 to 1,000,000")
-	case slices.Contains(c.Domains, ""):
-		return errors.New("domains holds an empty one")
 	case (c.TLS.Cert == "") != (c.TLS.Key == ""):
 		return errors.New("tls.cert and tls.key go together")
 	case c.Submission.ListenTLS != "" && c.TLS.Cert == "":
 		return errors.New("submission.listen_tls needs tls.cert and tls.key")
 	}
+	for _, d := range c.LocalDomains() {
+		if d == "" || strings.ContainsFunc(d, notInDomain) {
+			return fmt.Errorf("%q, among hostname and domains, is not the name of a domain", d)
+		}
+	}
 	return errors.Join(c.checkAddresses(), c.checkAliases(), c.Quota.check())
+}
+
+func notInDomain(r rune) bool {
+	return r != '.' && r != '-' && r != '_' && !unicode.IsLetter(r) && !unicode.IsMark(r) && !unicode.IsDigit(r)
 }
 
 func (c *Config) checkAddresses() error {

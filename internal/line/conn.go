@@ -50,7 +50,7 @@ type Conn struct {
 	nc          net.Conn // what is read and written
 	tls         *TLS     // nil in clear
 	expires     time.Time
-	peer        netip.Addr
+	peer, local netip.Addr
 	in          *bufio.Reader
 	out         *bufio.Writer // nil while there is nothing to send
 	readTimeout time.Duration // for each read; 0 leaves the deadline alone
@@ -65,7 +65,7 @@ type Conn struct {
 func newConn(srv *Server, nc net.Conn) *Conn {
 	var id [6]byte
 	rand.Read(id[:])
-	c := &Conn{ID: hex.EncodeToString(id[:]), srv: srv, raw: nc, nc: nc, peer: addrOf(nc.RemoteAddr())}
+	c := &Conn{ID: hex.EncodeToString(id[:]), srv: srv, raw: nc, nc: nc, peer: addrOf(nc.RemoteAddr()), local: addrOf(nc.LocalAddr())}
 	if srv.Lifetime > 0 {
 		c.expires = time.Now().Add(srv.Lifetime)
 	}
@@ -77,9 +77,9 @@ func newConn(srv *Server, nc net.Conn) *Conn {
 // Peer is the client's address; invalid if that is not known.
 func (c *Conn) Peer() netip.Addr { return c.peer }
 
-// Local is the server's address, as it was connected to; invalid if that is not
-// known. Behind a proxy it is the server's own.
-func (c *Conn) Local() netip.Addr { return addrOf(c.raw.LocalAddr()) }
+// Local is the server's address, as the client connected to it; invalid if that
+// is not known.
+func (c *Conn) Local() netip.Addr { return c.local }
 
 func addrOf(a net.Addr) netip.Addr {
 	if tcp, ok := a.(*net.TCPAddr); ok {
@@ -128,8 +128,8 @@ func (c *Conn) deadline(timeout time.Duration) time.Time {
 // ReadLine reads a line of at most max octets and returns it without its CRLF;
 // it is valid until the next read. The whole line must arrive within timeout.
 // A server that stops interrupts the wait if idle is true. ErrLineEnd and
-// ErrLineTooLong leave the connection at the next line; after any other error
-// it is at an end.
+// ErrLineTooLong leave the connection at the next line, and the former comes
+// with the line; after any other error the connection is at an end.
 func (c *Conn) ReadLine(max int, timeout time.Duration, idle bool) ([]byte, error) {
 	if err := c.beginWait(timeout, idle); err != nil {
 		return nil, err
@@ -192,7 +192,7 @@ func (c *Conn) readLine(max int) ([]byte, error) {
 		}
 		line, ok := bytes.CutSuffix(part, []byte("\r\n"))
 		if !ok || bytes.IndexByte(line, '\r') >= 0 {
-			return nil, ErrLineEnd
+			return line, ErrLineEnd
 		}
 		return line, nil
 	}
