@@ -23,6 +23,8 @@ type member struct {
 	server *regclient.Client
 	name   userdb.Name
 	key    *rsa.PrivateKey
+
+	iterations int // of a new record
 }
 
 // withMember calls f for the user whom the command line, or else the config,
@@ -40,7 +42,7 @@ func withMember(c *cli.Context, create bool, f func(*member) error) error {
 	if err != nil {
 		return err
 	}
-	m := &member{c: c, ring: ring}
+	m := &member{c: c, ring: ring, iterations: d.cfg.Login.Iterations}
 	if m.name, err = d.member(); err != nil {
 		return err
 	}
@@ -120,7 +122,7 @@ func (m *member) newRecord() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	r, err := userdb.NewRecord(m.name, text, userdb.DefaultIterations)
+	r, err := userdb.NewRecord(m.name, text, m.iterations)
 	return r.Salt + "," + r.Hash, err
 }
 

@@ -30,6 +30,40 @@ func TestLookup(t *testing.T) {
 	}
 }
 
+// All or none.
+func TestAddAll(t *testing.T) {
+	db, dir := openDB(t, record(t, "alice").String()+"\n")
+	before := content(t, dir, fileName)
+	torn := record(t, "dave")
+	torn.Salt = "a,b"
+	all := []Record{record(t, "bob"), record(t, "Alice"), record(t, "carol"), record(t, "BOB"), torn}
+	refused, err := db.AddAll(context.Background(), all, false)
+	if err != nil || len(refused) != len(all) {
+		t.Fatalf("%v, %v", refused, err)
+	}
+	for i, want := range []bool{false, true, false, true, false} {
+		if errors.Is(refused[i], ErrTaken) != want {
+			t.Errorf("%s: %v", all[i].Name, refused[i])
+		}
+	}
+	if refused[4] == nil {
+		t.Error("a record that tears the file apart is accepted")
+	}
+	good := []Record{all[0], all[2]}
+	if refused, err := db.AddAll(context.Background(), good, true); refused != nil || err != nil {
+		t.Errorf("only looking: %v, %v", refused, err)
+	}
+	if content(t, dir, fileName) != before {
+		t.Errorf("the file was changed:\n%s", content(t, dir, fileName))
+	}
+	if refused, err := db.AddAll(context.Background(), good, false); refused != nil || err != nil {
+		t.Errorf("%v, %v", refused, err)
+	}
+	if users, err := db.Users(); len(users) != 3 || err != nil {
+		t.Errorf("%d users, %v", len(users), err)
+	}
+}
+
 func TestReplace(t *testing.T) {
 	db, dir := openDB(t, "# first\n"+record(t, "Alice").String()+"\r\n"+record(t, "bob").String()+"\n")
 	ctx := context.Background()

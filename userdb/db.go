@@ -27,7 +27,20 @@
 //
 // Any process that holds an exclusive flock(2) on .users.txt.lock, by replacing
 // the file as a whole (package safefile). Readers take no lock. An editor that
-// replaces the file is safe too, as long as nobody else changes it meanwhile.
+// replaces the file is safe too, as long as nobody else changes it meanwhile. The
+// same goes for the files below.
+//
+// # What users.txt has no field for
+//
+// Its form is the original's, so the rest is in files beside it, each described
+// where it is read, and none needed:
+//
+//	users.settings   who is disabled, quotas, users' own aliases (Settings)
+//	users.former     keys that users had before (FormerKeys)
+//	users.invites    codes with which to register (Invite)
+//	userstat         who is logged in (Presence)
+//
+// Whoever takes the name of a former user inherits nothing of it.
 //
 // .decoy.key, beside it, holds 32 random octets (0600). A name that has no SCRAM
 // salt is shown one that is made from this key, always the same, so that nobody
@@ -63,7 +76,7 @@ const (
 
 var (
 	// ErrTaken is matched by the error of Add for a name that exists, overlaps
-	// another or an alias, or has a maildrop.
+	// another or an alias, has a maildrop, or is easily mistaken.
 	ErrTaken = errors.New("the name is taken")
 	// ErrNoUser is matched by the errors of changes to a user who is not there.
 	ErrNoUser = errors.New("no such user")
@@ -78,10 +91,10 @@ type DB struct {
 	log        *slog.Logger
 	snap       atomic.Pointer[snapshot]
 	sessions   loginCache
-	salting    atomic.Pointer[[]byte]   // the content of .decoy.key, once read
-	seen       atomic.Pointer[snapshot] // the last one read, current or not
-	writing    chan struct{}            // holds a token while this process writes
-	derive     chan struct{}            // holds one for each derivation under way
+	salting    atomic.Pointer[[]byte]             // the content of .decoy.key, once read
+	seen       atomic.Pointer[map[string]version] // of the files, when they were last read
+	writing    chan struct{}                      // holds a token while this process writes
+	derive     chan struct{}                      // holds one for each derivation under way
 	iterations int
 	decoy      Record // what a password is checked against where there is no user
 }

@@ -52,7 +52,8 @@ func TestInvites(t *testing.T) {
 
 func TestInvitesExpire(t *testing.T) {
 	db, dir := openDB(t, "")
-	code := invite(t, db, time.Nanosecond) // the file has whole seconds
+	code := invite(t, db, time.Hour)
+	write(t, dir, invitesName, Invite{Expires: time.Now().Add(-time.Minute), hash: hashCode(code)}.String()+"\n")
 	if err := db.AddInvited(context.Background(), record(t, "bob"), code); !errors.Is(err, ErrInvite) {
 		t.Errorf("expired: %v", err)
 	}

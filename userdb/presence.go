@@ -3,6 +3,7 @@ package userdb
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"os"
@@ -102,7 +103,10 @@ func setLock(f *os.File, command int, kind int16) error {
 
 // watched reports whether a process keeps userstat.
 func (db *DB) watched() (bool, error) {
-	f, err := safefile.OpenLock(db.root, statLockName)
+	f, err := db.root.Open(statLockName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
 	if err != nil {
 		return false, err
 	}
@@ -196,7 +200,7 @@ func (p *Presence) flushWithin(ctx context.Context) error {
 // write changes the file. Users who are gone go.
 func (p *Presence) write(ctx context.Context, change func(map[string]Status)) error {
 	return p.db.locked(ctx, func() error {
-		s, err := p.db.read()
+		s, err := p.db.load()
 		if err != nil {
 			return err
 		}

@@ -122,10 +122,11 @@ func TestPresenceWaits(t *testing.T) {
 	}
 	p.Enter("bob")
 	unlock()
+	flush(t, p)
+	wantStats(t, db, "alicebob", "")
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
 	}
-	wantStats(t, db, "", "alicebob")
 }
 
 func FuzzStatus(f *testing.F) {

@@ -21,7 +21,8 @@ import (
 //	alias=NAME    a name whose mail the user gets, as often as there are any
 //
 // A user without a line has none of this. Whoever has a line that can't be read
-// can't log in until it is repaired: it might say "disabled".
+// can't log in until it is repaired: it might say "disabled". For the same reason,
+// nobody can while the file is gone that was there before; an empty one will do.
 const settingsName = "users.settings"
 
 // Settings are what users.txt does not say of a user.

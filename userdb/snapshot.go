@@ -58,12 +58,12 @@ func (db *DB) load() (*snapshot, error) {
 	}
 	seen := db.seen.Load()
 	for name, v := range s.versions {
-		if v == (version{}) && seen != nil && seen.versions[name] != (version{}) {
+		if v == (version{}) && seen != nil && (*seen)[name] != (version{}) {
 			// Nobody must lose mail, or get in, while somebody moves it about.
 			return nil, fmt.Errorf("%s is gone", name)
 		}
 	}
-	db.seen.Store(s)
+	db.seen.Store(&s.versions)
 	if time.Since(s.changed()) > settled {
 		db.snap.Store(s)
 		for _, err := range s.broken {
