@@ -14,7 +14,9 @@
 // # Public keys
 //
 // The answer to /keys/NAME is 200 with the user's PEM blocks as they stand in
-// users.txt, or 404 with no content, both with
+// users.txt, or 404 with no content. The user is the one who receives mail under
+// NAME: in other letters of the same name, with a sub-address, or with a domain of
+// the server's where users.txt has none. Both come with
 //
 //	Xm-Time: 2006-01-02T15:04:05Z
 //	Xm-Signature: base64(signature of the server's key)
@@ -63,7 +65,7 @@
 // client has pinned, vouches for the answers. The first time, a person must
 // compare its fingerprint.
 //
-// Whoever asks, about who exists: the answer for one exact name, and it is the
+// Whoever asks, about who exists: the answer for one name at a time, and it is the
 // same, after the same time, for a name that does not exist and one that has no
 // key. Nothing lists names. Registration tells that a name is not free, and
 // nothing else; changes and removals answer the same for a name that does not

@@ -52,6 +52,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"xm/hybrid"
@@ -233,6 +234,9 @@ func checkKeys(keys []byte) error {
 		var block *pem.Block
 		if block, rest = pem.Decode(rest); block == nil {
 			break
+		}
+		if strings.Contains(block.Type, "PRIVATE") {
+			return errors.New("the public key can't be used: there is a private key in it")
 		}
 		if err := pem.Encode(canonical, block); err != nil {
 			return err

@@ -164,6 +164,8 @@ func TestRefusals(t *testing.T) {
 			strings.SplitN(registration("x"), ",", 4)[3]), syntax},
 		"junk after the key": {seal(t, &s.Key.PublicKey, "eve,salt,"+hash+","+base64.StdEncoding.EncodeToString(
 			append(hybrid.MarshalPublicKey(&newKey().PublicKey), "junk"...))), "-ERR the public key can't be used: there is more than PEM blocks in it"},
+		"private key": {seal(t, &s.Key.PublicKey, "eve,salt,"+hash+","+base64.StdEncoding.EncodeToString(
+			append(hybrid.MarshalPublicKey(&newKey().PublicKey), hybrid.MarshalPrivateKey(newKey())...))), "-ERR the public key can't be used: there is a private key in it"},
 		"large keys": {seal(t, &s.Key.PublicKey, "eve,salt,"+hash+","+base64.StdEncoding.EncodeToString(
 			append(hybrid.MarshalPublicKey(&newKey().PublicKey), bytes.Repeat([]byte("\n"), maxKeys)...))), "-ERR the public key can't be used: over 4096 octets"},
 		"no clear hash": {seal(t, &s.Key.PublicKey, strings.Replace(registration("bob"), hash, "secret", 1)), syntax},
