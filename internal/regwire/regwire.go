@@ -46,6 +46,9 @@
 //     the proof that its sender owns the key;
 //   - the key on record, unless the action is "register".
 //
+// A challenge is good for one Request, at the server that gave it, for some
+// minutes. So nothing can be sent a second time, by anybody.
+//
 // # Statements and signatures
 //
 // A statement is a list of texts, each written as its length in octets, in
