@@ -3,17 +3,35 @@ package commands
 import (
 	"errors"
 	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"xm/internal/config"
 	"xm/smtpd"
+	"xm/userdb"
 )
 
 // What the SMTP server sees of a quota.
 func TestFullMailbox(t *testing.T) {
-	store, err := openStore(config.Config{DataDir: t.TempDir(), Hostname: "host", Quota: config.Quota{
-		Limits: config.Limits{Messages: 1}, Users: map[string]config.Limits{"bob": {Octets: 10}},
-	}})
+	dir := t.TempDir()
+	for file, content := range map[string]string{
+		"users.txt":      "bob,salt," + strings.Repeat("0", 64) + "\n",
+		"users.settings": "bob octets=10 messages=0\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg := config.Config{DataDir: dir, Hostname: "host", Quota: config.Limits{Messages: 1}}
+	db, err := userdb.Open(dir, userOptions(cfg), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	store, err := openStore(cfg, db)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,11 +10,7 @@
 //	"info@example.org" = ["info", "carol"]     # users and other aliases
 //
 //	[quota]                                    # of a maildrop; 0: no limit
-//	octets   = 0
-//	messages = 0
-//
-//	[quota.users.alice]                        # in the place of those above
-//	octets   = 1000000
+//	octets   = 0                               # xm user set has the users' own
 //	messages = 0
 //
 //	[tls]                                      # read again when they change
@@ -24,6 +20,7 @@
 //	[login]
 //	failure_delay = "1s"                       # after a wrong password
 //	max_failures  = 20                         # of an address in 10 minutes
+//	iterations    = 100000                     # of PBKDF2, in new records
 //
 //	[smtp]                                     # the port for other servers, 25
 //	listen          = "127.0.0.1:2525"
@@ -51,8 +48,7 @@
 //	pop3          = "127.0.0.1:2110"
 //
 // Everything has a default; the values above are the defaults, but for hostname,
-// postmaster, the aliases, the users' quotas, cert and key, user and
-// password_file. A service without an address to listen on is switched off.
+// postmaster, the aliases, cert and key, user and password_file. A service without an address to listen on is switched off.
 // Limits of smtp are those of submission, too. Relative paths are relative to
 // the directory of the file. A key that is not listed here is an error.
 package config
@@ -81,7 +77,7 @@ type Config struct {
 	Postmaster string   `toml:"postmaster"`
 
 	Aliases map[string][]string `toml:"aliases"`
-	Quota   Quota               `toml:"quota"`
+	Quota   Limits              `toml:"quota"`
 
 	TLS        TLS        `toml:"tls"`
 	Login      Login      `toml:"login"`
@@ -102,6 +98,7 @@ type TLS struct {
 type Login struct {
 	FailureDelay time.Duration `toml:"failure_delay"`
 	MaxFailures  int           `toml:"max_failures"`
+	Iterations   int           `toml:"iterations"`
 }
 
 // SMTP is for xm smtpd.
@@ -149,7 +146,7 @@ func defaults() (Config, error) {
 		Hostname: host,
 		Domains:  []string{"localhost", "localhost.com"},
 		DataDir:  "data",
-		Login:    Login{FailureDelay: time.Second, MaxFailures: 20},
+		Login:    Login{FailureDelay: time.Second, MaxFailures: 20, Iterations: 100_000},
 		SMTP: SMTP{
 			Listen: smtp, MaxSize: 64 << 20, MaxRecipients: 1000, MaxConnections: 20_000, MaxPerAddress: 100,
 			Trusted: Networks{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
@@ -248,6 +245,8 @@ func (c *Config) check() error {
 		return errors.New("smtp.max_recipients, max_connections and max_per_address are 1 or more")
 	case c.Login.FailureDelay < 0 || c.Login.MaxFailures < 1:
 		return errors.New("login.failure_delay can't be negative, login.max_failures is 1 or more")
+	case c.Login.Iterations < 10_000 || c.Login.Iterations > 1_000_000:
+		return errors.New("login.iterations is 10,000 to 1,000,000")
 	case (c.TLS.Cert == "") != (c.TLS.Key == ""):
 		return errors.New("tls.cert and tls.key go together")
 	case c.Submission.ListenTLS != "" && c.TLS.Cert == "":

@@ -61,9 +61,8 @@ postmaster = "alice"
 [quota]
 octets = 1000
 messages = 10
-[quota.users.alice]
-octets = 2000
-[quota.users."bob@example.org"]
+[login]
+iterations = 20000
 `)
 	c, err := Load(path)
 	if err != nil {
@@ -73,10 +72,8 @@ octets = 2000
 	if !maps.EqualFunc(c.Aliases, want, slices.Equal) {
 		t.Errorf("aliases: %v", c.Aliases)
 	}
-	for user, want := range map[string]Limits{"alice": {2000, 0}, "bob@example.org": {}, "bob": {1000, 10}} {
-		if got := c.Quota.Of(user); got != want {
-			t.Errorf("the quota of %s is %v, want %v", user, got, want)
-		}
+	if c.Quota != (Limits{1000, 10}) || c.Login.Iterations != 20_000 {
+		t.Errorf("quota %v, iterations %d", c.Quota, c.Login.Iterations)
 	}
 	if c, err := Load(write(t, path, `postmaster = "bob"`)); err != nil || !slices.Equal(c.Aliases["postmaster"], []string{"bob"}) {
 		t.Errorf("without aliases: %v, %v", c.Aliases, err)
@@ -139,8 +136,9 @@ func TestFailures(t *testing.T) {
 		"[aliases]\n\"\" = [\"alice\"]":                       "aliases.\"\"",
 		"postmaster = \"a\"\n[aliases]\nPostmaster = [\"b\"]": "postmaster is set twice",
 		"[quota]\noctets = -1":                                "quota: octets",
-		"[quota.users.alice]\nmessages = -1":                  "quota.users.\"alice\"",
-		"[quota.users.alice]\nbytes = 1":                      "unknown setting \"quota.users.alice.bytes\"",
+		"[quota]\nbytes = 1":                                  "unknown setting \"quota.bytes\"",
+		"[login]\niterations = 9999":                          "login.iterations",
+		"[login]\niterations = 1000001":                       "login.iterations",
 	} {
 		path := write(t, filepath.Join(dir, "xm.toml"), content)
 		if _, err := Load(path); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
