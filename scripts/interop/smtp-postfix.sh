@@ -31,7 +31,7 @@ scram unix - - n - - smtp -o smtp_sasl_auth_enable=yes -o smtp_sasl_mechanism_fi
 any   unix - - n - - smtp -o smtp_sasl_auth_enable=yes
 CF
 for user in plain login scram any; do
-  xm --data data user add --password-file password "$user@localhost.com" 2>/dev/null
+  xm --data data --config xm.toml user add --password-file password "$user@localhost.com" 2>/dev/null
 done
 start_postfix sender
 

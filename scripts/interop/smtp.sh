@@ -26,6 +26,7 @@ key = "key.pem"
 [login]
 failure_delay = "10ms" # there are many wrong passwords to try
 max_failures = 1000
+iterations = 65536 # Cyrus SASL, which Postfix has, refuses more
 [smtp]
 TOML
 { cat xm.toml; echo 'proxies = ["127.0.0.1/32"]'; } >proxied.toml
@@ -33,9 +34,9 @@ echo 'correct horse' >password
 echo 'Grüße' >joerg.password
 echo 'wrong horse' >wrong
 for user in "$alice" "$bob"; do
-  xm --data data user add --password-file password "$user" 2>/dev/null
+  xm --data data --config xm.toml user add --password-file password "$user" 2>/dev/null
 done
-xm --data data user add --password-file joerg.password "$joerg" 2>/dev/null
+xm --data data --config xm.toml user add --password-file joerg.password "$joerg" 2>/dev/null
 serve server --data data --config xm.toml serve --listen smtp=127.0.0.1:0 --listen submission=127.0.0.1:0 \
   --listen submissions=127.0.0.1:0 --listen pop3=127.0.0.1:0 --listen regd=127.0.0.1:0
 serve proxied --data data --config proxied.toml smtpd --listen 127.0.0.1:0
