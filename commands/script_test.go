@@ -41,7 +41,13 @@ func TestMain(m *testing.M) {
 // "serve ARG..." runs xm ARG... serve until the script ends, on free ports, and
 // sets $SMTP, $POP3 and $REGD to where that is, and $FINGERPRINT to its key's.
 // $CERT and $CERT_KEY are files of a certificate for localhost.
+//
+// With -short, as the race detector's run has it, they are left out: each command
+// is a process of its own, and most derive keys, which takes the detector long.
 func TestScripts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("scripts")
+	}
 	seed, err := filepath.Abs("testdata/seed")
 	if err != nil {
 		t.Fatal(err)
@@ -50,7 +56,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
-		Deadline:            time.Now().Add(4 * time.Minute), // bounds a failing test alone
+		Deadline:            time.Now().Add(9 * time.Minute), // bounds a failing test alone
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("SEED", seed)
 			e.Setenv("CERT", cert)
