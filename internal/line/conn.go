@@ -33,6 +33,7 @@ var (
 
 const (
 	bufferSize   = 4096
+	outSize      = 32 << 10
 	endless      = 1 << 20 // octets of a line that is over the limit already
 	writeTimeout = 5 * time.Minute
 	lingerTime   = time.Second
@@ -51,7 +52,7 @@ type Conn struct {
 	expires     time.Time
 	peer        netip.Addr
 	in          *bufio.Reader
-	out         *bufio.Writer
+	out         *bufio.Writer // nil while nothing waits for Flush
 	readTimeout time.Duration // for each read; 0 leaves the deadline alone
 	ctx         context.Context
 	cancel      context.CancelFunc
@@ -69,7 +70,6 @@ func newConn(srv *Server, nc net.Conn) *Conn {
 		c.expires = time.Now().Add(srv.Lifetime)
 	}
 	c.in = bufio.NewReaderSize(timedReader{c}, bufferSize)
-	c.out = bufio.NewWriterSize(timedWriter{c}, bufferSize)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
 }
@@ -221,19 +221,43 @@ func (c *Conn) Input(timeout time.Duration) (*bufio.Reader, error) {
 	return c.in, c.beginWait(timeout, false)
 }
 
+// outBuffers are for those connections alone that have something to send: most
+// of them wait for their client.
+var outBuffers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, outSize) }}
+
 // Write buffers p for Flush.
-func (c *Conn) Write(p []byte) (int, error) { return c.out.Write(p) }
+func (c *Conn) Write(p []byte) (int, error) {
+	if c.out == nil {
+		c.out = outBuffers.Get().(*bufio.Writer)
+		c.out.Reset(timedWriter{c})
+	}
+	return c.out.Write(p)
+}
 
 // Flush sends what was written.
-func (c *Conn) Flush() error { return c.out.Flush() }
+func (c *Conn) Flush() error {
+	if c.out == nil {
+		return nil
+	}
+	err := c.out.Flush()
+	c.out.Reset(nil)
+	outBuffers.Put(c.out)
+	c.out = nil
+	return err
+}
 
 // Reply sends lines (without the last CRLF) at once: clients depend on a reply
 // arriving whole.
 func (c *Conn) Reply(lines string) error {
-	if _, err := c.out.WriteString(lines + "\r\n"); err != nil {
-		return err
-	}
-	return c.out.Flush()
+	_, err := io.WriteString(c, lines+"\r\n")
+	return errors.Join(err, c.Flush())
+}
+
+// Pipelined reports whether another line is there already, so that what was
+// written for the one before it may wait for Flush.
+func (c *Conn) Pipelined() bool {
+	ahead, _ := c.in.Peek(c.in.Buffered()) // can't fail: it does not read
+	return bytes.IndexByte(ahead, '\n') >= 0
 }
 
 // Pause waits, unless the connection is cut off meanwhile.
