@@ -25,7 +25,7 @@ xm                       commands
 xm/commands              *
 xm/hybrid
 xm/smtpd                 internal/line internal/sasl
-xm/pop3d                 internal/line
+xm/pop3d                 internal/line internal/sasl
 xm/userdb                internal/safefile
 xm/userdb/regd           hybrid internal/line userdb
 xm/internal/config
