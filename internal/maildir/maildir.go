@@ -71,6 +71,7 @@ type Store struct {
 	Quota func(maildrop string) Quota
 
 	root *os.Root
+	dir  *os.File // the same, for openFile
 	host string // in file names
 
 	mu     sync.Mutex
@@ -89,7 +90,11 @@ func New(dataDir, host string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{root: root, host: hostInName(host),
+	dir, err := root.Open(".")
+	if err != nil {
+		return nil, errors.Join(err, root.Close())
+	}
+	return &Store{root: root, dir: dir, host: hostInName(host),
 		locked: map[int64]struct{}{}, ready: map[string]bool{}, usage: map[string]*remembered{}}, nil
 }
 
@@ -113,7 +118,7 @@ func (s *Store) Close() error {
 	if s.lock != nil {
 		s.lock.Close()
 	}
-	return s.root.Close()
+	return errors.Join(s.dir.Close(), s.root.Close())
 }
 
 // prepare makes a maildrop's directories, durably.

@@ -64,12 +64,12 @@ func (m *Maildrop) Open(i int) (io.ReadCloser, error) {
 	if m.isGone(i) {
 		return nil, fs.ErrNotExist
 	}
-	f, err := m.store.root.Open(m.path(m.messages[i]))
+	f, err := m.store.openFile(m.path(m.messages[i]))
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := m.relocate(); err != nil {
 			return nil, err
 		}
-		f, err = m.store.root.Open(m.path(m.messages[i]))
+		f, err = m.store.openFile(m.path(m.messages[i]))
 	}
 	if err != nil {
 		return nil, err
