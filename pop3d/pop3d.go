@@ -69,6 +69,7 @@ const (
 	maxErrors   = 50   // -ERR replies in a row, before the session is ended
 	maxCommands = 100  // before a login
 	maxFailures = 3    // failed logins
+	readBuffer  = 512  // octets; commands are short, and most sessions are idle
 	// RFC 1939, section 3: an autologout timer of at least 10 minutes.
 	idleTimeout = 10 * time.Minute
 )
@@ -108,6 +109,7 @@ func (s *Server) lines() *line.Server {
 		ImplicitTLS: s.ImplicitTLS,
 		ALPN:        "pop3",
 		Proxies:     s.Proxies,
+		ReadBuffer:  readBuffer,
 		Log:         s.Log,
 	}
 }

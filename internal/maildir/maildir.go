@@ -72,7 +72,7 @@ type Store struct {
 
 	root *os.Root
 	dir  *os.File // the same, for openFile
-	host string // in file names
+	host string   // in file names
 
 	mu     sync.Mutex
 	lock   *os.File           // nil until the first Open
