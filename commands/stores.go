@@ -103,8 +103,9 @@ func (m mail) Begin(mailboxes []string) (smtpd.Delivery, error) {
 }
 
 // Room is smtpd.Mail's.
-func (m mail) Room(mailbox string, size int64) error {
-	return smtpError(m.store.Room(mailbox, size))
+func (m mail) Room(mailbox string, size int64) (limited bool, err error) {
+	limited = m.store.Quota != nil && m.store.Quota(mailbox) != maildir.Quota{}
+	return limited, smtpError(m.store.Room(mailbox, size))
 }
 
 type delivery struct{ *maildir.Delivery }

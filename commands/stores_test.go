@@ -28,12 +28,19 @@ func TestFullMailbox(t *testing.T) {
 		fmt.Fprint(d, body)
 		return d.Commit()
 	}
+	room := func(mailbox string, size int64) error {
+		limited, err := m.Room(mailbox, size)
+		if !limited {
+			t.Errorf("%s has no limit", mailbox)
+		}
+		return err
+	}
 	if err := deliver("1234\r\n", "alice", "bob"); err != nil {
 		t.Fatal(err)
 	}
 	for what, err := range map[string]error{
-		"room for alice":          m.Room("alice", 0),
-		"room for bob":            m.Room("bob", 6),
+		"room for alice":          room("alice", 0),
+		"room for bob":            room("bob", 6),
 		"delivery to alice":       deliver("", "alice"),
 		"delivery to bob and eve": deliver("12345\r\n", "bob", "eve"),
 	} {
@@ -42,7 +49,7 @@ func TestFullMailbox(t *testing.T) {
 		}
 	}
 	for what, err := range map[string]error{
-		"room for bob": m.Room("bob", 5), "room for eve": m.Room("eve", 1000), "delivery to bob and eve": deliver("1234\r\n", "bob", "eve"),
+		"room for bob": room("bob", 5), "room for eve": room("eve", 1000), "delivery to bob and eve": deliver("1234\r\n", "bob", "eve"),
 	} {
 		if err != nil {
 			t.Errorf("%s: %v", what, err)

@@ -71,10 +71,7 @@ func (s *session) send(r reply) bool {
 		}
 	}
 	// After a failed read the response must not look complete: the connection is
-	// closed without its end. Replies to pipelined commands leave together.
-	if err != nil || r.close || s.upgrade || !s.conn.Pipelined() {
-		err = errors.Join(err, s.conn.Flush())
-	}
+	// closed without its end.
 	if err != nil {
 		s.log.Warn("response broken off", "err", err)
 	}

@@ -73,6 +73,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/BurntSushi/toml"
 )
@@ -110,13 +111,13 @@ type Login struct {
 
 // SMTP is for xm smtpd.
 type SMTP struct {
-	Listen         string         `toml:"listen"`
-	MaxSize        int64          `toml:"max_size"`
-	MaxRecipients  int            `toml:"max_recipients"`
-	MaxConnections int            `toml:"max_connections"`
-	MaxPerAddress  int            `toml:"max_per_address"`
-	Trusted        []netip.Prefix `toml:"trusted"`
-	Proxies        []netip.Prefix `toml:"proxies"`
+	Listen         string   `toml:"listen"`
+	MaxSize        int64    `toml:"max_size"`
+	MaxRecipients  int      `toml:"max_recipients"`
+	MaxConnections int      `toml:"max_connections"`
+	MaxPerAddress  int      `toml:"max_per_address"`
+	Trusted        Networks `toml:"trusted"`
+	Proxies        Networks `toml:"proxies"`
 }
 
 // Submission is for xm smtpd, too.
@@ -161,7 +162,7 @@ func defaults() (Config, error) {
 		Login:    Login{FailureDelay: time.Second, MaxFailures: 20},
 		SMTP: SMTP{
 			Listen: smtp, MaxSize: 64 << 20, MaxRecipients: 1000, MaxConnections: 20_000, MaxPerAddress: 100,
-			Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
+			Trusted: Networks{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 		},
 		POP3:    POP3{Listen: pop3, MaxConnections: 20_000, MaxPerAddress: 100},
 		Regd:    Regd{Listen: regd},
@@ -188,6 +189,9 @@ func Load(path string) (Config, error) {
 	}
 	if unknown := md.Undecoded(); len(unknown) > 0 {
 		return Config{}, fmt.Errorf("%s: unknown setting %q", path, unknown[0].String())
+	}
+	if md.Type("login", "failure_delay") == "Integer" {
+		return Config{}, fmt.Errorf(`%s: login.failure_delay needs a unit: "1s", say`, path)
 	}
 	c.resolvePaths(filepath.Dir(path), md)
 	if err := c.foldPostmaster(); err != nil {
@@ -256,8 +260,6 @@ func (c *Config) check() error {
 		return errors.New("pop3.max_connections and max_per_address are 1 or more, pop3.login_delay can't be negative")
 	case c.Login.FailureDelay < 0 || c.Login.MaxFailures < 1:
 		return errors.New("login.failure_delay can't be negative, login.max_failures is 1 or more")
-	case slices.Contains(c.Domains, ""):
-		return errors.New("domains holds an empty one")
 	case (c.TLS.Cert == "") != (c.TLS.Key == ""):
 		return errors.New("tls.cert and tls.key go together")
 	case c.Submission.ListenTLS != "" && c.TLS.Cert == "":
@@ -265,7 +267,16 @@ func (c *Config) check() error {
 	case c.POP3.ListenTLS != "" && c.TLS.Cert == "":
 		return errors.New("pop3.listen_tls needs tls.cert and tls.key")
 	}
+	for _, d := range c.LocalDomains() {
+		if d == "" || strings.ContainsFunc(d, notInDomain) {
+			return fmt.Errorf("%q, among hostname and domains, is not the name of a domain", d)
+		}
+	}
 	return errors.Join(c.checkAddresses(), c.checkAliases(), c.Quota.check())
+}
+
+func notInDomain(r rune) bool {
+	return r != '.' && r != '-' && r != '_' && !unicode.IsLetter(r) && !unicode.IsMark(r) && !unicode.IsDigit(r)
 }
 
 func (c *Config) checkAddresses() error {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -27,7 +28,7 @@ func TestLoad(t *testing.T) {
 hostname = "mail.example.org"
 data_dir = "mail"
 [smtp]
-trusted = ["10.0.0.0/8"]
+trusted = ["10.0.0.0/8", "192.0.2.1", "::ffff:198.51.100.0/120", "2001:db8::/32"]
 [tls]
 cert = "cert.pem"
 key = "/etc/key.pem"
@@ -41,7 +42,7 @@ password_file = "/etc/pw"
 		t.Fatal(err)
 	}
 	if c.Hostname != "mail.example.org" || c.DataDir != filepath.Join(dir, "mail") || c.Account.PasswordFile != "/etc/pw" ||
-		len(c.SMTP.Trusted) != 1 || c.SMTP.Trusted[0].String() != "10.0.0.0/8" || c.Login.FailureDelay != 250*time.Millisecond {
+		fmt.Sprint(c.SMTP.Trusted) != "[10.0.0.0/8 192.0.2.1/32 198.51.100.0/24 2001:db8::/32]" || c.Login.FailureDelay != 250*time.Millisecond {
 		t.Errorf("read as %+v", c)
 	}
 	if c.TLS.Cert != filepath.Join(dir, "cert.pem") || c.TLS.Key != "/etc/key.pem" {
@@ -129,6 +130,10 @@ func TestFailures(t *testing.T) {
 		"[tls]\ncert = \"c.pem\"":                                        "go together",
 		"[submission]\nlisten_tls = \":465\"":                            "needs tls.cert",
 		"[submission]\nlisten = \"587\"":                                 "submission.listen",
+		"hostname = \"a b\"":                                             "is not the name of a domain",
+		"domains = [\"@example.org\"]":                                   "\"@example.org\"",
+		"[login]\nfailure_delay = 2":                                     "needs a unit",
+		"[smtp]\nproxies = \"10.0.0.1\"":                                 "a list of networks",
 		"[smtp]\nmax_per_address = 0":                                    "max_per_address",
 		"[login]\nmax_failures = 0":                                      "max_failures",
 		"domains = [\"\"]":                                               "domains",
