@@ -164,6 +164,7 @@ by_nail() { # by_nail SCHEME PORT leave|delete
   { echo 'copy * got/mbox'; [ "$3" = leave ] && echo exit || printf 'delete *\nquit\n'; } |
     s-nail -:/ -# -S v15-compat -S tls-ca-file=cert.pem -S tls-ca-no-defaults -S tls-verify=strict -S pop3-use-starttls \
       -S pop3-auth=plain -f "$1://alice:$(sed 's/ /%20/g' password)@localhost:$2"
+  [ -s got/mbox ]
 }
 both 's-nail, TLS at once' mbox by_nail pop3s "$pop3s"
 both 's-nail, STLS' mbox by_nail pop3 "$pop3"

@@ -123,13 +123,14 @@ func pop3Login(o options) (result, error) {
 	counts := make([]int, o.sessions)
 	began := time.Now()
 	err := o.each(func(i int) error {
-		for time.Since(began) < o.duration {
+		for {
 			if err := o.visit(i); err != nil {
 				return err
 			}
-			counts[i]++
+			if counts[i]++; time.Since(began) >= o.duration {
+				return nil
+			}
 		}
-		return nil
 	})
 	r := result{what: "sessions", took: time.Since(began)}
 	for _, n := range counts {
