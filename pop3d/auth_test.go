@@ -3,6 +3,7 @@ package pop3d
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/tls"
 	"encoding/base64"
 	"fmt"
@@ -327,5 +328,30 @@ func TestLoginDelayIsAnswered(t *testing.T) {
 	}
 	if mail.isLocked("bob") {
 		t.Error("the maildrop is locked still")
+	}
+}
+
+// panics is a Users with a bug.
+type panics struct{ testUsers }
+
+func (panics) Authenticate(context.Context, string, string) (string, bool, error) { panic("a bug") }
+
+// A panic in a login ends that session alone.
+func TestPanicInLogin(t *testing.T) {
+	var log bytes.Buffer
+	s, _ := newServer()
+	s.Users, s.Log = panics{}, slog.New(slog.NewTextHandler(&log, nil))
+	addr := serve(t, s, asIs)
+	for range 2 {
+		c := newClient(t, dial(t, addr))
+		c.must("+OK", "")
+		c.must("+OK", "USER x")
+		fmt.Fprint(c, "PASS x\r\n")
+		if rest, _ := io.ReadAll(c.in); len(rest) > 0 {
+			t.Errorf("%q", rest)
+		}
+	}
+	if got := log.String(); strings.Count(got, "session panicked") != 2 || !strings.Contains(got, "panics.Authenticate") {
+		t.Errorf("the log:\n%s", got)
 	}
 }

@@ -103,6 +103,37 @@ pop3() {
   versus 'RETR of 4 KiB, 8 sessions, pipelined' /s retr -user u%d -sessions 8 -times 8 -pipeline
   digits=1
   versus 'RETR of 50 MiB' /s retr -user huge -times 4
+  printf '\n10,000 idle sessions, logged in: %s MiB\n' "$(idle)"
+}
+
+# idle: MiB of memory of an xm with 10,000 sessions, one descriptor each.
+idle() {
+  ulimit -n 20000
+  mkdir "$work/many" "$work/pipe"
+  # All have one record, with few iterations: it is not logins that are measured.
+  python3 - >"$work/many/users.txt" <<'PY'
+import base64, hashlib, hmac
+b64 = lambda b: base64.b64encode(b).decode()
+salt = b"salt of everyone"
+salted = hashlib.pbkdf2_hmac("sha256", b"secret", salt, 4096)
+client, server = (hmac.digest(salted, t, "sha256") for t in (b"Client Key", b"Server Key"))
+record = f"{b64(salt)},SCRAM-SHA-256$4096:{b64(salt)}${b64(hashlib.sha256(client).digest())}:{b64(server)}"
+for i in range(10_000):
+    print(f"u{i},{record}")
+PY
+  chmod 600 "$work/many/users.txt"
+  "$work/xm" --data "$work/many" pop3d --listen 127.0.0.1:0 2>"$work/many.log" &
+  local pid=$! port load
+  until port=$(sed -n 's/.*msg=listening.*addr=127.0.0.1:\([0-9]*\).*/\1/p' "$work/many.log") && [ -n "$port" ]; do sleep 0.1; done
+  mkfifo "$work/pipe/stop" "$work/pipe/ready"
+  "$work/load" pop3 idle -user u%d -password secret -sessions 10000 -addr "127.0.0.1:$port" <"$work/pipe/stop" >"$work/pipe/ready" &
+  load=$!
+  exec 8>"$work/pipe/stop" 9<"$work/pipe/ready"
+  read -r <&9
+  awk '/VmHWM/ {printf "%.0f", $2 / 1024}' "/proc/$pid/status"
+  exec 8>&- 9<&-
+  wait "$load" || true
+  kill "$pid"
 }
 
 # cold PORT: milliseconds of the first login, before the server knows anything of

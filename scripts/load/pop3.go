@@ -246,7 +246,7 @@ func pop3Idle(o options) (result, error) {
 		return r, err
 	}
 	fmt.Println("ready")
-	_, err = io.Copy(io.Discard, os.Stdin)
+	_, err = io.Copy(io.Discard, os.Stdin) // until whoever measures has done so
 	for _, c := range open {
 		c.Close()
 	}
