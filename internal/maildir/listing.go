@@ -176,7 +176,9 @@ func (l *listing) name(m message) string {
 	return string(l.names[m.start : m.start+uint32(m.length)])
 }
 
-func (l *listing) path(m message) string { return path.Join(l.dirs[m.dir], l.name(m)) }
+func (l *listing) path(m message) string {
+	return l.dirs[m.dir] + "/" + string(l.names[m.start:m.start+uint32(m.length)])
+}
 
 // unique is the part of a message's name that stays when other programs move or
 // flag it.

@@ -59,7 +59,7 @@ func TestListingIsRemembered(t *testing.T) {
 		m.Close()
 		return m.listing
 	}
-	if list() == list() {
+	if unsettled := list(); unsettled == list() {
 		t.Error("a maildrop that may still change in the same tick of the clock is remembered")
 	}
 	age(t, dir)

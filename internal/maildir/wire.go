@@ -113,6 +113,7 @@ func (w *wireReader) Read(p []byte) (n int, err error) {
 			w.owed = w.owed[c:]
 			n += c
 		case len(w.raw) > 0:
+			n += w.lines(p[n:])
 			n += w.convert(p[n:])
 		case w.err != nil:
 			if n > 0 {
@@ -134,6 +135,20 @@ func (w *wireReader) fill() {
 	w.raw = w.buf[:n]
 	if w.err == io.EOF && n == 0 && w.last != '\n' {
 		w.owed = "\r\n"
+	}
+}
+
+// lines gives out those whole lines of raw that fit: convert for most of a
+// message.
+func (w *wireReader) lines(p []byte) (n int) {
+	for {
+		lf := bytes.IndexByte(w.raw, '\n')
+		if lf < 1 || n+lf+len("\r\n") > len(p) || w.raw[lf-1] == '\r' {
+			return n
+		}
+		n += copy(p[n:], w.raw[:lf])
+		n += copy(p[n:], "\r\n")
+		w.last, w.raw = '\n', w.raw[lf+1:]
 	}
 }
 

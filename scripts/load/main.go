@@ -13,6 +13,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -62,7 +63,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) < 2 || works[strings.Join(args[:2], " ")] == nil {
-		return fmt.Errorf("usage: load pop3 login|retr|idle -addr HOST:PORT ...")
+		return errors.New("usage: load pop3 login|retr|idle -addr HOST:PORT -user U -password P")
 	}
 	var o options
 	flags := flag.NewFlagSet(strings.Join(args[:2], " "), flag.ExitOnError)
