@@ -17,10 +17,10 @@ func serve() *cli.Command {
 	return &cli.Command{
 		Name:  "serve",
 		Usage: "run the SMTP, POP3 and registration servers in one process",
-		Description: "The services are smtp, submission, submissions (with TLS from the start), pop3 and regd;\n" +
-			"submission runs where the config, or --listen, says where. The registration server's key\n" +
-			"pair is made in the keys directory where there is none; its users compare the fingerprint\n" +
-			"(xm key list) when they register. " + stopping,
+		Description: "The services are smtp, submission, submissions (with TLS from the start), pop3, pop3s\n" +
+			"(likewise) and regd; each runs where the config, or --listen, says where. The registration\n" +
+			"server's key pair is made in the keys directory where there is none; its users compare the\n" +
+			"fingerprint (xm key list) when they register. " + stopping,
 		Flags:  []cli.Flag{listenFlag("`SERVICE=HOST:PORT`"), passphraseFlag()},
 		Action: func(c *cli.Context) error { return runServers(c, "", services) },
 	}
@@ -39,11 +39,12 @@ func smtpdCommand() *cli.Command {
 
 func pop3dCommand() *cli.Command {
 	return &cli.Command{
-		Name:        "pop3d",
-		Usage:       "run the POP3 server",
-		Description: stopping,
-		Flags:       []cli.Flag{listenFlag("`HOST:PORT`")},
-		Action:      func(c *cli.Context) error { return runServers(c, pop3Service, pop3Services) },
+		Name:  "pop3d",
+		Usage: "run the POP3 server",
+		Description: "The services are pop3 and pop3s (with TLS from the start), each where the config, or\n" +
+			"--listen, says where. Passwords are taken under TLS and from this machine alone. " + stopping,
+		Flags:  []cli.Flag{listenFlag("`[SERVICE=]HOST:PORT`, pop3 where no service is named")},
+		Action: func(c *cli.Context) error { return runServers(c, pop3Service, pop3Services) },
 	}
 }
 

@@ -43,7 +43,10 @@ var (
 		{"submission", func(c config.Config) string { return c.Submission.Listen }, (*host).submission},
 		{"submissions", func(c config.Config) string { return c.Submission.ListenTLS }, (*host).submissions},
 	}
-	pop3Services = []service{{pop3Service, func(c config.Config) string { return c.POP3.Listen }, (*host).pop3}}
+	pop3Services = []service{
+		{pop3Service, func(c config.Config) string { return c.POP3.Listen }, (*host).pop3},
+		{"pop3s", func(c config.Config) string { return c.POP3.ListenTLS }, (*host).pop3s},
+	}
 	regdServices = []service{{regdService, func(c config.Config) string { return c.Regd.Listen }, (*host).regd}}
 	services     = append(append(smtpServices[:len(smtpServices):len(smtpServices)], pop3Services...), regdServices...)
 )
@@ -56,8 +59,10 @@ type host struct {
 	db     *userdb.DB
 	store  *maildir.Store
 	cert   *line.Certificate // nil for none
-	limits *line.Limits      // of SMTP, on all its ports
 	logins *sasl.Limiter
+	// What the ports of a protocol share.
+	smtpLimits, pop3Limits *line.Limits
+	pop3Delay              *pop3d.LoginDelay // nil for none
 
 	presence *userdb.Presence // nil without POP3
 }
@@ -72,8 +77,12 @@ func openHost(c *cli.Context) (h *host, err error) {
 	}
 	h = &host{
 		c: c, cfg: cfg, log: slog.New(slog.NewTextHandler(c.App.ErrWriter, nil)),
-		limits: &line.Limits{MaxConns: cfg.SMTP.MaxConnections, MaxPerAddr: cfg.SMTP.MaxPerAddress},
-		logins: &sasl.Limiter{MaxFailures: cfg.Login.MaxFailures},
+		logins:     &sasl.Limiter{MaxFailures: cfg.Login.MaxFailures},
+		smtpLimits: &line.Limits{MaxConns: cfg.SMTP.MaxConnections, MaxPerAddr: cfg.SMTP.MaxPerAddress},
+		pop3Limits: &line.Limits{MaxConns: cfg.POP3.MaxConnections, MaxPerAddr: cfg.POP3.MaxPerAddress},
+	}
+	if cfg.POP3.LoginDelay > 0 {
+		h.pop3Delay = &pop3d.LoginDelay{Delay: cfg.POP3.LoginDelay}
 	}
 	if h.db, err = userdb.Open(cfg.DataDir, userOptions(cfg), h.log); err != nil {
 		return nil, err
@@ -102,7 +111,7 @@ const soon = 14 * 24 * time.Hour
 
 func (h *host) loadCertificate() error {
 	if h.cfg.TLS.Cert == "" {
-		h.log.Warn("there is no TLS certificate: STARTTLS is not offered; set cert and key in [tls] of the config")
+		h.log.Warn("there is no TLS certificate: STARTTLS and STLS are not offered; set cert and key in [tls] of the config")
 		return nil
 	}
 	cert, err := line.LoadCertificate(h.cfg.TLS.Cert, h.cfg.TLS.Key, h.log)
@@ -124,7 +133,7 @@ func (h *host) loadCertificate() error {
 func (h *host) smtpServer(log *slog.Logger) *smtpd.Server {
 	return &smtpd.Server{
 		Hostname: h.cfg.Hostname, MaxSize: h.cfg.SMTP.MaxSize, MaxRecipients: h.cfg.SMTP.MaxRecipients,
-		Trusted: h.cfg.SMTP.Trusted, Certificate: h.cert, Proxies: h.cfg.SMTP.Proxies, Limits: h.limits,
+		Trusted: h.cfg.SMTP.Trusted, Certificate: h.cert, Proxies: h.cfg.SMTP.Proxies, Limits: h.smtpLimits,
 		FailureDelay: h.cfg.Login.FailureDelay, Logins: h.logins,
 		Users: users{h.db}, Mail: mail{store: h.store, db: h.db}, Log: log,
 	}
@@ -149,15 +158,38 @@ func (h *host) submissions(log *slog.Logger) (func(context.Context, net.Listener
 	return s.Serve, nil
 }
 
+func (h *host) pop3Server(log *slog.Logger) (*pop3d.Server, error) {
+	if h.presence == nil { // both ports share it
+		var err error
+		if h.presence, err = h.db.Watch(); err != nil {
+			return nil, err
+		}
+	}
+	return &pop3d.Server{
+		Hostname: h.cfg.Hostname, Certificate: h.cert, Proxies: h.cfg.POP3.Proxies, Limits: h.pop3Limits, LoginDelay: h.pop3Delay,
+		FailureDelay: h.cfg.Login.FailureDelay, Logins: h.logins,
+		Users: users{h.db}, Mail: mail{h.store, h.db, h.presence}, Log: log,
+	}, nil
+}
+
 func (h *host) pop3(log *slog.Logger) (func(context.Context, net.Listener) error, error) {
-	var err error
-	if h.presence, err = h.db.Watch(); err != nil {
+	s, err := h.pop3Server(log)
+	if err != nil {
 		return nil, err
 	}
-	return (&pop3d.Server{
-		Hostname: h.cfg.Hostname, FailureDelay: h.cfg.Login.FailureDelay,
-		Users: users{h.db}, Mail: mail{h.store, h.db, h.presence}, Log: log,
-	}).Serve, nil
+	return s.Serve, nil
+}
+
+func (h *host) pop3s(log *slog.Logger) (func(context.Context, net.Listener) error, error) {
+	if h.cert == nil {
+		return nil, fmt.Errorf("pop3s: %w: set cert and key in [tls] of the config", line.ErrNoTLS)
+	}
+	s, err := h.pop3Server(log)
+	if err != nil {
+		return nil, err
+	}
+	s.ImplicitTLS = true
+	return s.Serve, nil
 }
 
 // policies are the config's words for them.

@@ -1,37 +1,14 @@
 package pop3d
 
 import (
-	"errors"
-	"io"
+	"crypto/tls"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"xm/internal/line"
+	"xm/internal/sasl"
 )
-
-// reply is what a handler answers.
-type reply struct {
-	ok   bool
-	code string // response code (RFC 2449, section 8) of a -ERR; "" for none
-	text string
-	// lines writes the rest of a multi-line response with CRLF line ends, before
-	// dot-stuffing. It is called exactly once.
-	lines func(io.Writer) error
-	close bool // the session ends after it
-}
-
-// status is the first line, without CRLF.
-func (r reply) status() string {
-	switch {
-	case r.ok:
-		return "+OK " + r.text
-	case r.code != "":
-		return "-ERR [" + r.code + "] " + r.text
-	}
-	return "-ERR " + r.text
-}
-
-func failure(text string) reply { return reply{text: text} }
 
 // state is a session's state (RFC 1939, section 3). UPDATE is what QUIT does.
 type state int
@@ -42,22 +19,41 @@ const (
 )
 
 type session struct {
-	srv      *Server
-	conn     *line.Conn
-	log      *slog.Logger
-	name     string // from USER
-	failures int    // of login
+	srv  *Server
+	conn *line.Conn
+	log  *slog.Logger
+	known
+	drop    *drop // nil in the AUTHORIZATION state
+	upgrade bool  // to TLS, once the reply is sent
+	// What is counted against the limits outlives STLS.
 	errors   int
-	mailbox  Mailbox // nil in the AUTHORIZATION state
-	deleted  map[int]bool
+	commands int // before the login
+	failures int // of login
+}
+
+// known is what a client has told before its login. STLS forgets it.
+type known struct {
+	name string // from USER
+	utf8 bool   // RFC 6856, section 2: headers may be in UTF-8
 }
 
 func newSession(srv *Server, conn *line.Conn) *session {
-	return &session{srv: srv, conn: conn, log: srv.Log.With("session", conn.ID, "peer", conn.Peer())}
+	s := &session{srv: srv, conn: conn}
+	s.forget()
+	return s
+}
+
+// forget makes the session a new one, on the connection as it is now.
+func (s *session) forget() {
+	s.known = known{}
+	s.log = s.srv.Log.With("session", s.conn.ID, "peer", s.conn.Peer())
+	if t := s.conn.TLS(); t != nil {
+		s.log = s.log.With("tls", tls.VersionName(t.State.Version))
+	}
 }
 
 func (s *session) state() state {
-	if s.mailbox == nil {
+	if s.drop == nil {
 		return authorization
 	}
 	return transaction
@@ -67,16 +63,15 @@ func (s *session) run() {
 	defer s.release()
 	r := reply{ok: true, text: s.srv.Hostname + " xm POP3 server ready"}
 	for s.send(r) {
+		if s.upgrade && !s.handshake() {
+			return
+		}
 		// A stop loses nothing as long as nothing is to be deleted.
-		text, err := s.conn.ReadLine(maxLine, idleTimeout, len(s.deleted) == 0)
+		text, err := s.conn.ReadLine(sasl.MaxLine, idleTimeout, s.drop == nil || !s.drop.hasDeleted())
 		if err == nil {
 			r = s.dispatch(string(text))
-			continue
-		}
-		var ok bool
-		if r, ok = lineError(err); !ok {
-			s.log.Info("connection lost", "err", err)
-			return
+		} else {
+			r = lineError(err)
 		}
 	}
 }
@@ -84,64 +79,30 @@ func (s *session) run() {
 // release unlocks the maildrop. RFC 1939, section 6: a session that ends without
 // QUIT removes nothing.
 func (s *session) release() {
-	if s.mailbox != nil {
-		s.mailbox.Close()
-		s.mailbox = nil
+	if s.drop != nil {
+		s.drop.Close()
+		s.drop = nil
 	}
 }
 
-// send writes a reply. It returns false if the session is over.
-func (s *session) send(r reply) bool {
-	s.errors++
-	if r.ok {
-		s.errors = 0
-	} else if s.errors >= maxErrors {
-		r = reply{text: "too many errors", close: true}
-	}
-	_, err := io.WriteString(s.conn, r.status()+"\r\n")
-	if r.lines != nil {
-		w := line.NewDotWriter(s.conn)
-		if err = errors.Join(err, r.lines(w)); err == nil {
-			err = w.Close()
-		}
-	}
-	// After a failed read the response must not look complete: the connection is
-	// closed without its end.
-	if err = errors.Join(err, s.conn.Flush()); err != nil {
-		s.log.Warn("response broken off", "err", err)
-	}
-	return err == nil && !r.close
-}
-
-// lineError turns an error of ReadLine into a reply, if one can still be given.
-func lineError(err error) (reply, bool) {
-	switch {
-	case errors.Is(err, line.ErrLineEnd):
-		return failure("each line must end with CRLF, and hold no other CR or LF"), true
-	case errors.Is(err, line.ErrLineTooLong):
-		return failure("the line is too long"), true
-	case errors.Is(err, line.ErrEndlessLine):
-		return reply{text: "the line has no end", close: true}, true
-	case errors.Is(err, line.ErrStopping):
-		return reply{code: "SYS/TEMP", text: "the server is shutting down", close: true}, true
-	}
-	// RFC 1939, section 3: the autologout closes without a response.
-	return reply{}, false
-}
-
-// command says when a verb is allowed and what it does. PASS takes the rest of
-// the line as its one argument.
+// command says when a verb is allowed and what it does.
 type command struct {
 	states           state
 	minArgs, maxArgs int
 	run              func(s *session, args []string) reply
 }
 
+const anyState = authorization | transaction
+
 var commands = map[string]command{
+	"CAPA": {anyState, 0, 0, (*session).capa},
+	"STLS": {authorization, 0, 0, (*session).stls},
+	"UTF8": {authorization, 0, 0, (*session).sayUTF8},
+	"LANG": {anyState, 0, 1, (*session).lang},
 	"USER": {authorization, 1, 1, (*session).user},
 	"PASS": {authorization, 1, 1, (*session).pass},
-	"CAPA": {authorization | transaction, 0, 0, (*session).capa},
-	"QUIT": {authorization | transaction, 0, 0, (*session).quit},
+	"AUTH": {authorization, 1, 2, (*session).auth},
+	"QUIT": {anyState, 0, 0, (*session).quit},
 	"STAT": {transaction, 0, 0, (*session).stat},
 	"LIST": {transaction, 0, 1, (*session).list},
 	"UIDL": {transaction, 0, 1, (*session).uidl},
@@ -152,6 +113,10 @@ var commands = map[string]command{
 	"RSET": {transaction, 0, 0, (*session).rset},
 }
 
+// foreign are the verbs of HTTP. Somebody made a browser talk to us, and what
+// follows is not meant for us either (ALPACA, and the like before it).
+var foreign = []string{"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI"}
+
 func (s *session) dispatch(text string) reply {
 	verb, rest, hasRest := strings.Cut(text, " ")
 	verb = strings.ToUpper(verb) // RFC 1939, section 3: in any case
@@ -159,10 +124,19 @@ func (s *session) dispatch(text string) reply {
 	if verb == "PASS" && hasRest {
 		args = []string{rest} // section 7, PASS: blanks are part of a password
 	}
+	if s.drop == nil {
+		s.commands++
+	}
 	cmd, known := commands[verb]
 	switch {
+	case slices.Contains(foreign, verb):
+		return reply{text: "this is not a web server", close: true}
+	case s.drop == nil && s.commands > maxCommands:
+		return reply{text: "too many commands without a login", close: true}
 	case !known:
 		return failure("unknown command")
+	case len(text) > maxLine && verb != "AUTH":
+		return failure("the line is too long")
 	case cmd.states&s.state() == 0 && s.state() == authorization:
 		return failure("log in first")
 	case cmd.states&s.state() == 0:

@@ -2,15 +2,19 @@
 # Measures xm beside other programs, on this machine, in one run:
 #
 #   bench.sh crypto    encryption against age and gpg
+#   bench.sh pop3      the POP3 server against Dovecot
 #
-# Needs (Debian packages): age gnupg hyperfine time. SIZE sets the size of the
+# Needs (Debian packages): age gnupg hyperfine time; what bench/*.sh name. SIZE sets the size of the
 # large file in MiB, RUNS how often each command runs; medians are printed.
 set -euo pipefail
 repo=$(cd "$(dirname "$0")/.." && pwd)
 size=${SIZE:-1024}
 runs=${RUNS:-5}
 work=$(mktemp -d)
+xm_pid='' # of a server that runs
 finish() {
+  [ -z "$xm_pid" ] || kill "$xm_pid"
+  [ ! -e "$work/dovecot.conf" ] || doveadm -c "$work/dovecot.conf" stop
   gpgconf --homedir "$work/gnupg" --kill all 2>/dev/null || true
   rm -rf "$work"
 }
@@ -76,7 +80,8 @@ crypto() {
   row 'encrypt 1 KiB, `gpg --sign --encrypt`' "$x" "$a" "$(ratio "$x" "$a")" -
 }
 
+. "$repo/scripts/bench/pop3.sh"
 case "${1:-}" in
-crypto) crypto ;;
-*) echo 'usage: bench.sh crypto' >&2; exit 2 ;;
+crypto | pop3) "$1" ;;
+*) echo 'usage: bench.sh crypto|pop3' >&2; exit 2 ;;
 esac

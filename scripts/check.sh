@@ -25,7 +25,7 @@ xm                       commands
 xm/commands              *
 xm/hybrid
 xm/smtpd                 internal/line internal/sasl
-xm/pop3d                 internal/line
+xm/pop3d                 internal/line internal/sasl
 xm/userdb                internal/safefile
 xm/userdb/regd           hybrid internal/line internal/regwire userdb
 xm/internal/config
@@ -38,6 +38,7 @@ xm/internal/regclient    hybrid internal/regwire
 xm/internal/regwire      hybrid
 xm/internal/safefile
 xm/internal/sasl
+xm/scripts/load
 xm/scripts/regtool       hybrid
 '
 go list -f '{{.ImportPath}}{{range .Imports}} {{.}}{{end}}' ./... | while read -r pkg imports; do

@@ -37,7 +37,12 @@
 //	listen_tls = ""                            # 465, TLS from the start
 //
 //	[pop3]
-//	listen        = "127.0.0.1:2110"
+//	listen          = "127.0.0.1:2110"         # 110, with STLS
+//	listen_tls      = ""                       # 995, TLS from the start
+//	max_connections = 20000
+//	max_per_address = 100
+//	login_delay     = "0s"                     # from one login of a user to the next
+//	proxies         = []                       # who begins with a PROXY header
 //
 //	[regd]
 //	listen                 = "127.0.0.1:60085"
@@ -131,7 +136,12 @@ type Submission struct {
 
 // POP3 is for xm pop3d.
 type POP3 struct {
-	Listen string `toml:"listen"`
+	Listen         string         `toml:"listen"`
+	ListenTLS      string         `toml:"listen_tls"`
+	MaxConnections int            `toml:"max_connections"`
+	MaxPerAddress  int            `toml:"max_per_address"`
+	LoginDelay     time.Duration  `toml:"login_delay"`
+	Proxies        []netip.Prefix `toml:"proxies"`
 }
 
 // Regd is for xm regd.
@@ -166,7 +176,7 @@ func defaults() (Config, error) {
 			Listen: smtp, MaxSize: 64 << 20, MaxRecipients: 1000, MaxConnections: 20_000, MaxPerAddress: 100,
 			Trusted: Networks{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 		},
-		POP3:    POP3{Listen: pop3},
+		POP3:    POP3{Listen: pop3, MaxConnections: 20_000, MaxPerAddress: 100},
 		Regd:    Regd{Listen: regd, Policy: "open", RequestsPerMinute: 300, RegistrationsPerHour: 30},
 		Account: Account{SMTP: smtp, POP3: pop3},
 	}, nil
@@ -258,6 +268,8 @@ func (c *Config) check() error {
 		return errors.New("smtp.max_size is 1 to 2^40 octets")
 	case c.SMTP.MaxRecipients < 1 || c.SMTP.MaxConnections < 1 || c.SMTP.MaxPerAddress < 1:
 		return errors.New("smtp.max_recipients, max_connections and max_per_address are 1 or more")
+	case c.POP3.MaxConnections < 1 || c.POP3.MaxPerAddress < 1 || c.POP3.LoginDelay < 0:
+		return errors.New("pop3.max_connections and max_per_address are 1 or more, pop3.login_delay can't be negative")
 	case c.Login.FailureDelay < 0 || c.Login.MaxFailures < 1:
 		return errors.New("login.failure_delay can't be negative, login.max_failures is 1 or more")
 	case !slices.Contains([]string{"open", "invite", "closed"}, c.Regd.Policy):
@@ -270,6 +282,8 @@ func (c *Config) check() error {
 		return errors.New("tls.cert and tls.key go together")
 	case c.Submission.ListenTLS != "" && c.TLS.Cert == "":
 		return errors.New("submission.listen_tls needs tls.cert and tls.key")
+	case c.POP3.ListenTLS != "" && c.TLS.Cert == "":
+		return errors.New("pop3.listen_tls needs tls.cert and tls.key")
 	}
 	for _, d := range c.LocalDomains() {
 		if d == "" || strings.ContainsFunc(d, notInDomain) {
@@ -286,7 +300,8 @@ func notInDomain(r rune) bool {
 func (c *Config) checkAddresses() error {
 	for name, addr := range map[string]string{
 		"smtp.listen": c.SMTP.Listen, "submission.listen": c.Submission.Listen, "submission.listen_tls": c.Submission.ListenTLS,
-		"pop3.listen": c.POP3.Listen, "regd.listen": c.Regd.Listen, "account.smtp": c.Account.SMTP, "account.pop3": c.Account.POP3,
+		"pop3.listen": c.POP3.Listen, "pop3.listen_tls": c.POP3.ListenTLS,
+		"regd.listen": c.Regd.Listen, "account.smtp": c.Account.SMTP, "account.pop3": c.Account.POP3,
 	} {
 		if addr == "" && !strings.HasPrefix(name, "account.") {
 			continue // switched off

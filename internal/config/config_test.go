@@ -141,6 +141,10 @@ func TestFailures(t *testing.T) {
 		"[quota]\nbytes = 1":                                  "unknown setting \"quota.bytes\"",
 		"[login]\niterations = 9999":                          "login.iterations",
 		"[login]\niterations = 1000001":                       "login.iterations",
+		"[pop3]\nlisten_tls = \"995\"\n[tls]\ncert = \"c\"\nkey = \"k\"": "pop3.listen_tls",
+		"[pop3]\nlisten_tls = \":995\"":                                  "needs tls.cert",
+		"[pop3]\nmax_connections = 0":                                    "pop3.max_connections",
+		"[pop3]\nlogin_delay = \"-1s\"":                                  "login_delay",
 	} {
 		path := write(t, filepath.Join(dir, "xm.toml"), content)
 		if _, err := Load(path); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {

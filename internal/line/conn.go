@@ -69,7 +69,7 @@ func newConn(srv *Server, nc net.Conn) *Conn {
 	if srv.Lifetime > 0 {
 		c.expires = time.Now().Add(srv.Lifetime)
 	}
-	c.in = bufio.NewReaderSize(timedReader{c}, bufferSize)
+	c.in = bufio.NewReaderSize(timedReader{c}, orDefault(srv.ReadBuffer, bufferSize))
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
 }

@@ -46,7 +46,10 @@ type Server struct {
 	// Proxies are the balancers whose connections begin with a PROXY header. No
 	// other peer's may.
 	Proxies []netip.Prefix
-	Log     *slog.Logger
+	// ReadBuffer is how many octets are read ahead of a session; every idle one
+	// holds as many. 0 means the default, 4096.
+	ReadBuffer int
+	Log        *slog.Logger
 
 	mu       sync.Mutex
 	conns    map[*Conn]struct{}

@@ -71,13 +71,16 @@ type Store struct {
 	Quota func(maildrop string) Quota
 
 	root *os.Root
-	host string // in file names
+	dir  *os.File // the same, for openFile
+	host string   // in file names
 
 	mu     sync.Mutex
 	lock   *os.File           // nil until the first Open
 	locked map[int64]struct{} // offsets that this process holds in lock
 	ready  map[string]bool    // maildrops whose directories are known to be durable
 	usage  map[string]*remembered
+
+	listings listings
 }
 
 // New opens the store in a data directory, which must exist. host goes into
@@ -87,7 +90,11 @@ func New(dataDir, host string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{root: root, host: hostInName(host),
+	dir, err := root.Open(".")
+	if err != nil {
+		return nil, errors.Join(err, root.Close())
+	}
+	return &Store{root: root, dir: dir, host: hostInName(host),
 		locked: map[int64]struct{}{}, ready: map[string]bool{}, usage: map[string]*remembered{}}, nil
 }
 
@@ -111,7 +118,7 @@ func (s *Store) Close() error {
 	if s.lock != nil {
 		s.lock.Close()
 	}
-	return s.root.Close()
+	return errors.Join(s.dir.Close(), s.root.Close())
 }
 
 // prepare makes a maildrop's directories, durably.

@@ -1,0 +1,246 @@
+package maildir
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// age makes everything below dir look untouched since long ago, but for ctime,
+// which is waited for.
+func age(t *testing.T, dir string) {
+	t.Helper()
+	long := time.Now().Add(-time.Hour)
+	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Chtimes(path, long, long)
+	})
+	if err = errors.Join(err, os.Chtimes(dir, long, long)); err != nil { // again: it is the last
+		t.Fatal(err)
+	}
+	for {
+		st, err := os.Stat(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s, err := stampOf(st); err != nil || s.settled() {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func uids(m *Maildrop) (all []string) {
+	for i := range m.Len() {
+		all = append(all, m.UID(i))
+	}
+	return all
+}
+
+// A maildrop at rest is listed once, and any change shows.
+func TestListingIsRemembered(t *testing.T) {
+	s, dir := newStore(t)
+	deliver(t, s, "one\r\n", "alice")
+	write(t, filepath.Join(dir, "alice/cur/2.foreign"), "two\n")
+	write(t, filepath.Join(dir, "alice@localhost/3"), "three\n")
+	drops := []string{"alice", "alice@localhost", "alice@host"}
+	list := func() *listing {
+		t.Helper()
+		m := open(t, s, drops...)
+		m.Close()
+		return m.listing
+	}
+	if unsettled := list(); unsettled == list() {
+		t.Error("a maildrop that may still change in the same tick of the clock is remembered")
+	}
+	age(t, dir)
+	first := list()
+	if first != list() {
+		t.Fatal("a maildrop at rest is listed twice")
+	}
+	for i, change := range []func() error{
+		func() error { return os.Remove(filepath.Join(dir, "alice/cur/2.foreign")) },
+		func() error { return os.WriteFile(filepath.Join(dir, "alice/new/4.foreign"), []byte("4\n"), 0o600) },
+		func() error { return os.WriteFile(filepath.Join(dir, "alice@localhost/5"), []byte("5\n"), 0o600) },
+		func() error { return os.WriteFile(filepath.Join(dir, "alice/6"), []byte("6\n"), 0o600) },
+		func() error {
+			return errors.Join(os.Mkdir(filepath.Join(dir, "alice@host"), 0o700), os.WriteFile(filepath.Join(dir, "alice@host/7"), nil, 0o600))
+		},
+		func() error { return os.Rename(filepath.Join(dir, "alice"), filepath.Join(dir, "away")) },
+	} {
+		before := fmt.Sprint(uids(&Maildrop{listing: list()}))
+		if err := change(); err != nil {
+			t.Fatal(err)
+		}
+		m := open(t, s, drops...)
+		if fmt.Sprint(uids(m)) == before {
+			t.Errorf("change %d does not show: %s", i, before)
+		}
+		m.Close()
+	}
+}
+
+// The original wrote its messages where they lie.
+func TestGrowingMessageIsMeasuredAgain(t *testing.T) {
+	s, dir := newStore(t)
+	write(t, filepath.Join(dir, "alice/1462313083"), "half")
+	write(t, filepath.Join(dir, "alice/new/1.foreign"), "x\n")
+	for _, sub := range []string{"tmp", "cur"} {
+		if err := os.MkdirAll(filepath.Join(dir, "alice", sub), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	age(t, dir)
+	write(t, filepath.Join(dir, "alice/1462313083"), "half") // in place: no directory changes
+	open(t, s, "alice").Close()
+	write(t, filepath.Join(dir, "alice/1462313083"), "half and whole")
+	m := open(t, s, "alice")
+	defer m.Close()
+	if got := read(t, m, 1); got != "half and whole\r\n" {
+		t.Errorf("read %q", got)
+	}
+}
+
+// What was measured once is not read again when another message arrives.
+func TestSizesAreRemembered(t *testing.T) {
+	s, dir := newStore(t)
+	write(t, filepath.Join(dir, "alice/cur/1.foreign:2,S"), "one\n")
+	deliver(t, s, "x\r\n", "alice")
+	age(t, dir)
+	open(t, s, "alice").Close()
+	// Its content is a lie now, which nobody should notice.
+	path := filepath.Join(dir, "alice/cur/1.foreign:2,S")
+	if err := os.WriteFile(path, []byte("longer\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	deliver(t, s, "y\r\n", "alice")
+	m := open(t, s, "alice")
+	defer m.Close()
+	if m.Len() != 3 || m.Size(0) != int64(len("one\r\n")) {
+		t.Errorf("%d messages, the first of %d octets", m.Len(), m.Size(0))
+	}
+}
+
+func TestListingsAreBounded(t *testing.T) {
+	var c listings
+	big := &listing{names: make([]byte, maxListings/4)}
+	for i := range 20 {
+		c.put(fmt.Sprint(i), rememberedListing{big, "x"})
+		c.put(fmt.Sprint(i), rememberedListing{big, "y"}) // in the place of the former
+		if c.octets > maxListings || len(c.byName)*big.octets() != c.octets {
+			t.Fatalf("%d octets, %d listings", c.octets, len(c.byName))
+		}
+	}
+	c.put("huge", rememberedListing{&listing{names: make([]byte, maxListings)}, "x"})
+	if c.get("huge").listing != nil || len(c.byName) == 0 {
+		t.Error("one listing takes all")
+	}
+}
+
+// 200 octets a message are promised.
+func TestMemoryOfASession(t *testing.T) {
+	s, dir := newStore(t)
+	const n = 20_000
+	for i := range n {
+		write(t, filepath.Join(dir, "alice/cur", fmt.Sprintf("%d.M000000R0123456789ab.mail.example.o,S=100000,W=100000:2,S", 1_700_000_000+i)), "")
+	}
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	m := open(t, s, "alice")
+	defer m.Close()
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if each := (int64(after.HeapAlloc) - int64(before.HeapAlloc)) / n; m.Len() != n || each > 200 {
+		t.Errorf("%d octets for each of %d messages", each, m.Len())
+	}
+	// Opened without reading them: they are empty, and have a size by their name.
+	if m.Size(0) != 100_000 {
+		t.Error("a message was measured")
+	}
+	if err := os.Rename(filepath.Join(dir, m.path(m.messages[5])), filepath.Join(dir, "alice/new", unique(m.name(m.messages[5])))); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := m.Open(5); err != nil {
+		t.Error(err)
+	} else {
+		r.Close()
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if each := (int64(after.HeapAlloc) - int64(before.HeapAlloc)) / n; each > 200 {
+		t.Errorf("%d octets for each message after others were moved", each)
+	}
+}
+
+// A pipe or a link in the place of a message keeps nobody waiting and leads
+// nowhere.
+func TestNotAMessageAnyMore(t *testing.T) {
+	s, dir := newStore(t)
+	for i := range 3 {
+		write(t, filepath.Join(dir, "alice/cur", fmt.Sprint(i, ".foreign")), "x\n")
+	}
+	write(t, filepath.Join(dir, "secret"), "secret\n")
+	m := open(t, s, "alice")
+	defer m.Close()
+	for i, replace := range []func(path string) error{
+		func(path string) error { return syscall.Mkfifo(path, 0o600) },
+		func(path string) error { return os.Symlink("../../secret", path) },
+		func(path string) error { return os.Mkdir(path, 0o700) },
+	} {
+		path := filepath.Join(dir, m.path(m.messages[i]))
+		if err := errors.Join(os.Remove(path), replace(path)); err != nil {
+			t.Fatal(err)
+		}
+		r, err := m.Open(i)
+		if err != nil {
+			continue
+		}
+		var b [10]byte
+		if n, err := r.Read(b[:]); n > 0 || err == nil {
+			t.Errorf("%d: read %q, %v", i, b[:n], err)
+		}
+		r.Close()
+	}
+}
+
+func TestFilesAreConfined(t *testing.T) {
+	s, dir := newStore(t)
+	outside := filepath.Join(filepath.Dir(dir), "outside")
+	write(t, outside, "secret\n")
+	for _, path := range []string{"../outside", outside, "link"} {
+		if err := os.Symlink(outside, filepath.Join(dir, "link")); err != nil && !errors.Is(err, fs.ErrExist) {
+			t.Fatal(err)
+		}
+		if r, err := s.openFile(path); err == nil {
+			r.Close()
+			t.Errorf("%s opens", path)
+		}
+	}
+}
+
+// A message that moves while new and cur are read is listed once, and two of the
+// original's with one name are two.
+func TestSameMessageTwice(t *testing.T) {
+	s, dir := newStore(t)
+	write(t, filepath.Join(dir, "alice/new/5.a"), "x\n")
+	write(t, filepath.Join(dir, "alice/cur/5.a:2,S"), "x\n")
+	write(t, filepath.Join(dir, "alice/cur/5.a:2,FS"), "x\n")
+	write(t, filepath.Join(dir, "alice/cur/5"), "y\n")
+	write(t, filepath.Join(dir, "alice/5"), "z\n")
+	write(t, filepath.Join(dir, "alice@localhost/5"), "z\n")
+	m := open(t, s, "alice", "alice@localhost")
+	defer m.Close()
+	if got := strings.Join(uids(m), " "); got != "5 alice/5 alice@localhost/5 5.a" {
+		t.Errorf("listed: %s", got)
+	}
+}

@@ -1,0 +1,96 @@
+package pop3d
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+
+	"xm/internal/line"
+)
+
+// The response codes: RFC 2449, section 8; RFC 3206; RFC 6856, section 5.
+const (
+	inUse      = "IN-USE"
+	loginDelay = "LOGIN-DELAY"
+	badAuth    = "AUTH"
+	sysTemp    = "SYS/TEMP"
+	sysPerm    = "SYS/PERM"
+	needsUTF8  = "UTF8"
+)
+
+// reply is what a handler answers. The zero reply is that to a connection that is
+// lost.
+type reply struct {
+	ok   bool
+	code string // response code of a -ERR; "" for none
+	text string
+	// lines writes the rest of a multi-line response with CRLF line ends, before
+	// dot-stuffing. It is called exactly once.
+	lines func(io.Writer) error
+	close bool // the session ends after it
+}
+
+// status is the first line, without CRLF.
+func (r reply) status() string {
+	switch {
+	case r.ok:
+		return "+OK " + r.text
+	case r.code != "":
+		return "-ERR [" + r.code + "] " + r.text
+	}
+	return "-ERR " + r.text
+}
+
+func failure(text string) reply { return reply{text: text} }
+
+// trouble is on our side. The cause is for the log.
+func trouble(err error, text string) reply {
+	if errors.Is(err, fs.ErrPermission) {
+		return reply{code: sysPerm, text: text + ": the operator must see to it"}
+	}
+	return reply{code: sysTemp, text: text + ", try again later"}
+}
+
+// send writes a reply. It returns false if the session is over.
+func (s *session) send(r reply) bool {
+	if r.text == "" {
+		s.log.Info("connection lost")
+		return false
+	}
+	s.errors++
+	if r.ok {
+		s.errors = 0
+	} else if s.errors >= maxErrors {
+		r = reply{text: "too many errors", close: true}
+	}
+	_, err := io.WriteString(s.conn, r.status()+"\r\n")
+	if r.lines != nil {
+		w := line.NewDotWriter(s.conn)
+		if err = errors.Join(err, r.lines(w)); err == nil {
+			err = w.Close()
+		}
+	}
+	// After a failed read the response must not look complete: the connection is
+	// closed without its end.
+	if err != nil {
+		s.log.Warn("response broken off", "err", err)
+	}
+	return err == nil && !r.close
+}
+
+// lineError turns an error of ReadLine into a reply: the zero one if none can be
+// given any more.
+func lineError(err error) reply {
+	switch {
+	case errors.Is(err, line.ErrLineEnd):
+		return failure("each line must end with CRLF, and hold no other CR or LF")
+	case errors.Is(err, line.ErrLineTooLong):
+		return failure("the line is too long")
+	case errors.Is(err, line.ErrEndlessLine):
+		return reply{text: "the line has no end", close: true}
+	case errors.Is(err, line.ErrStopping):
+		return reply{code: sysTemp, text: "the server is shutting down", close: true}
+	}
+	// RFC 1939, section 3: the autologout closes without a response.
+	return reply{}
+}

@@ -1,0 +1,178 @@
+package pop3d
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"strconv"
+	"sync"
+	"unicode/utf8"
+)
+
+func (s *session) retr(args []string) reply { return s.send1(args[0], nil) }
+
+// top is RFC 1939, section 7.
+func (s *session) top(args []string) reply {
+	lines, err := strconv.ParseUint(args[1], 10, 63)
+	switch {
+	case errors.Is(err, strconv.ErrRange):
+		lines = math.MaxInt64
+	case err != nil:
+		return failure("a number of lines is wanted")
+	}
+	return s.send1(args[0], &topper{lines: lines})
+}
+
+// send1 sends a message, or the top of it. It is opened, and its beginning read,
+// before anything is promised.
+func (s *session) send1(arg string, top *topper) reply {
+	i, bad := s.message(arg)
+	if bad != nil {
+		return *bad
+	}
+	m, err := openMessage(s.drop, i)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return failure("the message is gone: another program has removed it")
+	case err != nil:
+		s.log.Warn("open a message", "err", err)
+		return trouble(err, "the message can't be read")
+	case !s.utf8 && isInternational(m.first):
+		m.close()
+		return reply{code: needsUTF8, text: "the message is internationalized: log in anew, with UTF8"}
+	}
+	size := s.drop.Size(i)
+	return reply{ok: true, text: fmt.Sprintf("%d octets", size), lines: func(w io.Writer) error {
+		defer m.close()
+		if top != nil {
+			return m.copyTop(w, top)
+		}
+		n, err := m.copy(w)
+		if err == nil && n != size {
+			s.log.Warn("a message is not of the size that was listed", "uid", s.drop.UID(i), "listed", size, "sent", n)
+		}
+		return err
+	}}
+}
+
+// outgoing is a message on its way to the client.
+type outgoing struct {
+	src   io.ReadCloser
+	buf   *[pieceSize]byte
+	first []byte // what was read when it was opened; in buf
+	err   error  // of that reading: io.EOF at most
+}
+
+// pieceSize is how much of a message is read at a time. Only messages that are
+// being sent have a buffer.
+const pieceSize = 32 << 10
+
+var pieces = sync.Pool{New: func() any { return new([pieceSize]byte) }}
+
+func openMessage(box Mailbox, i int) (*outgoing, error) {
+	src, err := box.Open(i)
+	if err != nil {
+		return nil, err
+	}
+	m := &outgoing{src: src, buf: pieces.Get().(*[pieceSize]byte)}
+	n, err := src.Read(m.buf[:])
+	if m.first, m.err = m.buf[:n], err; err != nil && err != io.EOF {
+		m.close()
+		return nil, err
+	}
+	return m, nil
+}
+
+func (m *outgoing) close() {
+	pieces.Put(m.buf)
+	m.src.Close()
+}
+
+// next gives the message piece by piece; each is valid until the next. The error
+// is io.EOF after the last.
+func (m *outgoing) next() (piece []byte, err error) {
+	piece, err = m.first, m.err
+	if m.first = nil; len(piece) == 0 && err == nil {
+		var n int
+		n, err = m.src.Read(m.buf[:])
+		piece = m.buf[:n]
+	}
+	if len(piece) > 0 && err == io.EOF {
+		m.err, err = err, nil
+	}
+	return piece, err
+}
+
+func (m *outgoing) copy(w io.Writer) (octets int64, err error) {
+	for {
+		piece, err := m.next()
+		if err == io.EOF {
+			return octets, nil
+		}
+		octets += int64(len(piece))
+		if _, werr := w.Write(piece); err != nil || werr != nil {
+			return octets, errors.Join(err, werr)
+		}
+	}
+}
+
+func (m *outgoing) copyTop(w io.Writer, t *topper) error {
+	for {
+		piece, err := m.next()
+		if err == io.EOF {
+			return nil
+		}
+		part, done := t.cut(piece)
+		if _, werr := w.Write(part); err != nil || werr != nil {
+			return errors.Join(err, werr)
+		}
+		if done {
+			return nil
+		}
+	}
+}
+
+// topper finds the end of the top of a message, which comes in pieces: the
+// header, the empty line and some lines of the body.
+type topper struct {
+	lines  uint64 // of the body, still to come
+	inBody bool
+	text   bool // the line so far is not empty
+}
+
+// cut returns what of the piece belongs to the top, and whether that ends there.
+func (t *topper) cut(piece []byte) (part []byte, done bool) {
+	for at := 0; ; {
+		i := bytes.IndexByte(piece[at:], '\n')
+		if i < 0 {
+			t.text = t.text || len(bytes.TrimRight(piece[at:], "\r")) > 0
+			return piece, false
+		}
+		empty := !t.text && len(bytes.TrimRight(piece[at:at+i], "\r")) == 0
+		at, t.text = at+i+1, false
+		if t.inBody {
+			t.lines--
+		}
+		t.inBody = t.inBody || empty
+		if t.inBody && t.lines == 0 {
+			return piece[:at], true
+		}
+	}
+}
+
+// isInternational reports whether a message needs UTF8: it came with SMTPUTF8, as
+// its trace tells (RFC 6531, section 4.3), and has UTF-8 in its header. Octets of
+// other messages' headers that are not ASCII break the rules with UTF8 as
+// without: they are sent as they always were. beginning holds all but enormous
+// headers, and the newest part of the trace in any case.
+func isInternational(beginning []byte) bool {
+	header := beginning
+	if end := bytes.Index(beginning, []byte("\r\n\r\n")); end >= 0 {
+		header = beginning[:end]
+	}
+	return bytes.Contains(header, []byte(" with UTF8")) &&
+		bytes.ContainsFunc(header, func(r rune) bool { return r >= utf8.RuneSelf })
+}
