@@ -18,9 +18,10 @@ import (
 // pop3 is a POP3 session. Its client does as little as it can, so that the server
 // is what is measured.
 type pop3 struct {
-	conn net.Conn
-	in   *bufio.Reader
-	tail [5]byte // of the response that is being read
+	conn   net.Conn
+	in     *bufio.Reader
+	tail   [5]byte // of the response that is being read
+	serial bool    // nothing follows a response
 }
 
 // readSize holds a good many pipelined responses.
@@ -30,6 +31,11 @@ func (o options) dial(size int) (*pop3, error) {
 	conn, err := net.Dial("tcp", o.addr)
 	if err != nil {
 		return nil, err
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok && !o.tls && !o.pipeline && size == readSize {
+		if conn, err = block(tcp); err != nil {
+			return nil, err
+		}
 	}
 	if o.tls {
 		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
@@ -89,6 +95,10 @@ func (p *pop3) text() (octets int64, err error) {
 			return octets, err
 		}
 		b, _ := p.in.Peek(p.in.Buffered())
+		if p.serial && bytes.HasSuffix(b, end) {
+			_, err := p.in.Discard(len(b))
+			return octets + int64(len(b)), err
+		}
 		// The end may lie across what was read before and this.
 		joint := append(p.tail[:], b[:min(len(b), 4)]...)
 		if i := bytes.Index(joint, end); i >= 0 {
@@ -161,6 +171,7 @@ func pop3Retr(o options) (result, error) {
 	messages := make([]int, o.sessions)
 	if err := o.each(func(i int) (err error) {
 		if all[i], err = o.dial(readSize); err == nil {
+			all[i].serial = !o.pipeline
 			err = all[i].login(o.userOf(i), o.password)
 		}
 		if err == nil {
