@@ -44,15 +44,19 @@
 //	[regd]
 //	listen = "127.0.0.1:60085"
 //
-//	[account]                                  # for xm send, inbox and read
-//	user          = "alice@localhost.com"
-//	password_file = "password"                 # its first line
-//	smtp          = "127.0.0.1:2525"
-//	pop3          = "127.0.0.1:2110"
+//	[account]                                  # for the mail client, where no
+//	user             = "alice@localhost.com"   # xm login was made
+//	password         = "secret"                # or one of the next two
+//	password_file    = "password"              # its first line
+//	password_command = "pass show mail"        # the first line that sh prints
+//	smtp             = "127.0.0.1:2525"        # or smtps://HOST:PORT: TLS from
+//	pop3             = "127.0.0.1:2110"        # the start; also on 465 and 995
+//	tls_fingerprint  = ""                      # SHA-256 of the certificate
+//	keys             = ""                      # where --keys says nothing
 //
 // Everything has a default; the values above are the defaults, but for hostname,
-// postmaster, the aliases, the users' quotas, cert and key, user and
-// password_file. A service without an address to listen on is switched off.
+// postmaster, the aliases, the users' quotas, cert and key, user and the three
+// passwords. A service without an address to listen on is switched off.
 // Limits of smtp are those of submission, too. Relative paths are relative to
 // the directory of the file. A key that is not listed here is an error.
 package config
@@ -132,10 +136,14 @@ type Regd struct {
 
 // Account is for the mail client.
 type Account struct {
-	User         string `toml:"user"`
-	PasswordFile string `toml:"password_file"`
-	SMTP         string `toml:"smtp"`
-	POP3         string `toml:"pop3"`
+	User            string `toml:"user"`
+	Password        string `toml:"password,omitempty"`
+	PasswordFile    string `toml:"password_file,omitempty"`
+	PasswordCommand string `toml:"password_command,omitempty"`
+	SMTP            string `toml:"smtp"`
+	POP3            string `toml:"pop3"`
+	TLSFingerprint  string `toml:"tls_fingerprint,omitempty"`
+	Keys            string `toml:"keys,omitempty"`
 }
 
 func defaults() (Config, error) {
@@ -220,7 +228,7 @@ func (c *Config) resolvePaths(dir string, md toml.MetaData) {
 	if md.IsDefined("data_dir") {
 		c.DataDir = under(dir, c.DataDir)
 	}
-	for _, file := range []*string{&c.Account.PasswordFile, &c.TLS.Cert, &c.TLS.Key} {
+	for _, file := range []*string{&c.Account.PasswordFile, &c.Account.Keys, &c.TLS.Cert, &c.TLS.Key} {
 		if *file != "" {
 			*file = under(dir, *file)
 		}
@@ -261,6 +269,9 @@ func (c *Config) checkAddresses() error {
 	} {
 		if addr == "" && !strings.HasPrefix(name, "account.") {
 			continue // switched off
+		}
+		if _, after, found := strings.Cut(addr, "://"); found && strings.HasPrefix(name, "account.") {
+			addr = after
 		}
 		if _, _, err := net.SplitHostPort(addr); err != nil {
 			return fmt.Errorf("%s = %q is not HOST:PORT", name, addr)
