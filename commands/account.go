@@ -54,7 +54,11 @@ type account struct {
 // loadAccount finds the account: that of --account, the one of --user or the
 // default of those that xm login made, or else the config's. Flags win.
 func loadAccount(c *cli.Context) (account, error) {
-	a, err := findAccount(c)
+	return loadNamedAccount(c, c.String("account"))
+}
+
+func loadNamedAccount(c *cli.Context, name string) (account, error) {
+	a, err := findAccount(c, name)
 	if err != nil {
 		return account{}, err
 	}
@@ -76,7 +80,7 @@ func loadAccount(c *cli.Context) (account, error) {
 	return newAccount(a)
 }
 
-func findAccount(c *cli.Context) (config.Account, error) {
+func findAccount(c *cli.Context, name string) (config.Account, error) {
 	cfg, err := loadConfig(c)
 	if err != nil {
 		return config.Account{}, err
@@ -85,12 +89,11 @@ func findAccount(c *cli.Context) (config.Account, error) {
 	if err != nil {
 		return config.Account{}, err
 	}
-	name := c.String("account")
 	if a, ok := stored.Accounts[name]; ok {
 		return a, nil
 	}
 	if name != "" {
-		return config.Account{}, fmt.Errorf("%w: there is no account %q: see xm login", errNotFound, name)
+		return config.Account{}, noAccount(name, stored)
 	}
 	if a, ok := stored.Accounts[c.String("user")]; ok {
 		return a, nil

@@ -40,7 +40,7 @@ func dial(ctx context.Context, server Server) (*conn, error) {
 	d := net.Dialer{Timeout: dialTimeout}
 	nc, err := d.DialContext(ctx, "tcp", server.Addr)
 	if err != nil {
-		return nil, fmt.Errorf("can't reach %s: %w", server.Addr, err)
+		return nil, fmt.Errorf("%w %s: %w", ErrUnreachable, server.Addr, err)
 	}
 	c := &conn{server: server, raw: nc, nc: nc, timeout: replyTimeout, ctx: ctx}
 	c.stop = context.AfterFunc(ctx, func() { nc.Close() })

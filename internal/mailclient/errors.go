@@ -9,6 +9,8 @@ import (
 var (
 	// ErrBroken is matched by errors after which a connection is of no more use.
 	ErrBroken = errors.New("the server broke the connection off")
+	// ErrUnreachable is matched where there is no connection.
+	ErrUnreachable = errors.New("can't reach")
 	// ErrLogin is matched where a server does not take user name and password.
 	ErrLogin = errors.New("wrong user name or password")
 	// ErrNoSuchUser is matched where a server does not know a recipient.

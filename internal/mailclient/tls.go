@@ -55,10 +55,14 @@ func ParseServer(s string) (Server, error) {
 	return server, nil
 }
 
-// String is what ParseServer reads.
-func (s Server) String() string {
-	if s.Implicit && !strings.HasSuffix(s.Addr, ":465") && !strings.HasSuffix(s.Addr, ":995") {
-		return "smtps://" + s.Addr
+// Text is what ParseServer reads. protocol is "smtp" or "pop3".
+func (s Server) Text(protocol string) string {
+	usual := strings.HasSuffix(s.Addr, ":465") || strings.HasSuffix(s.Addr, ":995")
+	switch {
+	case s.Implicit && !usual:
+		return protocol + "s://" + s.Addr
+	case usual && !s.Implicit:
+		return protocol + "://" + s.Addr
 	}
 	return s.Addr
 }

@@ -201,3 +201,31 @@ func looseAddress(value string) Address {
 	}
 	return Address{name, address}
 }
+
+// SplitFields reads a header, and returns its fields as they are, folds and
+// CRLFs included; body is the rest.
+func SplitFields(r io.Reader) (fields []string, body io.Reader, err error) {
+	in, left := bufio.NewReader(r), maxHeader
+	for isFieldNext(in, len(fields) > 0) {
+		line, err := readLine(in, &left)
+		if err != nil && err != io.EOF {
+			return nil, nil, err
+		}
+		switch {
+		case strings.TrimRight(line, "\r\n") == "":
+			return fields, in, nil
+		case line[0] == ' ' || line[0] == '\t':
+			fields[len(fields)-1] += line
+		default:
+			fields = append(fields, line)
+		}
+	}
+	return fields, in, nil
+}
+
+// ParseFields reads fields that SplitFields gave. Bcc is told apart, since it is
+// nobody's to read.
+func ParseFields(fields []string) (h Header, bcc []Address) {
+	parsed, _ := readHeader(bufio.NewReader(strings.NewReader(strings.Join(fields, ""))))
+	return parseHeader(parsed), addresses(parsed, "Bcc")
+}
