@@ -113,7 +113,29 @@ func (m *menuClient) mail(in io.Reader, command string, args ...string) error {
 }
 
 func (m *menuClient) register() error {
-	return errors.New("not yet")
+	name, err := m.ask("The name that you want: ")
+	if err != nil {
+		return err
+	}
+	server, err := m.ask("The registration server: ")
+	if err != nil {
+		return err
+	}
+	in, args, err := m.password("--server", server, name)
+	if err != nil {
+		return err
+	}
+	return m.run(in, "register", args...)
+}
+
+// password makes a command ask for a password on a terminal, or takes it from
+// the next line.
+func (m *menuClient) password(args ...string) (io.Reader, []string, error) {
+	if f, ok := m.c.App.Reader.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		return f, args, nil
+	}
+	text, err := m.ask("Password: ")
+	return strings.NewReader(text + "\n"), append(args, "--password-file", stdio), err
 }
 
 // login asks who is there, where nobody has said so.
@@ -137,14 +159,9 @@ func (m *menuClient) login() error {
 	if server != "" {
 		args = append(args, "--server", server)
 	}
-	in := m.c.App.Reader
-	if f, ok := in.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) {
-		password, err := m.ask("Password: ")
-		if err != nil {
-			return err
-		}
-		in = strings.NewReader(password + "\n")
-		args = append(args, "--password-file", stdio)
+	in, args, err := m.password(args...)
+	if err != nil {
+		return err
 	}
 	if err := m.run(in, "login", args...); err != nil {
 		return err

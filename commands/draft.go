@@ -107,7 +107,7 @@ func draftRecipients(path string) (to []recipient, err error) {
 		if _, err := userdb.ParseName(address); err != nil {
 			return nil, fmt.Errorf("%s: %s: %w", path, draftField, err)
 		}
-		to = append(to, recipient{address: address, blind: blind})
+		to = append(to, recipient{name: address, address: address, blind: blind})
 	}
 	if to == nil {
 		return nil, fmt.Errorf("%s is no draft of xm's: it has no field %s", path, mailclient.Printable(draftField))

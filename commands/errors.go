@@ -10,6 +10,7 @@ import (
 	"xm/hybrid"
 	"xm/internal/keyring"
 	"xm/internal/mailclient"
+	"xm/userdb"
 )
 
 // usageError is the mistake of whoever typed the command.
@@ -40,7 +41,7 @@ func ExitCode(err error) int {
 		return 2
 	case errors.Is(err, hybrid.ErrNotAuthentic):
 		return 3
-	case errors.Is(err, keyring.ErrNotFound), errors.Is(err, errNotFound),
+	case errors.Is(err, keyring.ErrNotFound), errors.Is(err, errNotFound), errors.Is(err, userdb.ErrNoUser),
 		errors.Is(err, mailclient.ErrNoSuchUser), errors.Is(err, mailclient.ErrNoMessage):
 		return 4
 	}

@@ -21,7 +21,7 @@ type trust string
 const (
 	trustVerified trust = "verified" // signed; somebody compared the key's fingerprint
 	trustKnown    trust = "known"    // signed with a key that is known
-	trustChanged  trust = "changed"  // signed with a known key, but there is another now
+	trustChanged  trust = "changed"  // signed with a known key, but the directory has another now
 	trustOwn      trust = "own"      // signed with one's own key
 	trustUnknown  trust = "unknown"  // there is no key to verify it with
 	trustForged   trust = "forged"   // signed, in somebody else's name
@@ -33,6 +33,7 @@ const (
 type letter struct {
 	trust   trust
 	signer  string         // the name of the key; "" if there is none
+	former  bool           // it is one that was replaced
 	header  message.Header // the one inside, if there is one
 	content io.ReadSeeker  // the message that header is of, or the bare text
 	isBare  bool           // content is text without a header
@@ -126,8 +127,8 @@ func (r *letterReader) openPayload(l *letter, payload io.Reader) error {
 	if err := errors.Join(o.open(buffered, payload), buffered.Flush()); err != nil {
 		return fmt.Errorf("verified with the key of %s: %w", name, err)
 	}
-	l.notes = append(l.notes, o.used...)
-	if l.trust, err = r.trustIn(name); err != nil {
+	l.former, l.notes = o.by.Former, append(l.notes, o.used...)
+	if l.trust, err = r.trustIn(o.by); err != nil {
 		return err
 	}
 	return r.readInside(l, content)
@@ -187,7 +188,7 @@ func keyName(ring *keyring.Ring, address string) (string, error) {
 			return name, err
 		}
 	}
-	return "", fmt.Errorf("%w: the keys directory has no NAME.pub for %q or %q", keyring.ErrNotFound, address, local)
+	return "", fmt.Errorf("%w: the keys directory has no NAME.pub for %q or %q; xm key fetch may get it", keyring.ErrNotFound, address, local)
 }
 
 // isNameOf reports whether a key that is kept under name is that of an address:
@@ -199,12 +200,17 @@ func (r *letterReader) isNameOf(name, address string) bool {
 	return strings.EqualFold(name, address) || strings.EqualFold(r.account.addressOf(name), address)
 }
 
-// trustIn tells how far the key of a name is to be trusted.
-func (r *letterReader) trustIn(name string) (trust, error) {
-	if name == keyring.Own {
+// trustIn tells how far a key is to be trusted. A former key is known, and no
+// more: what is verified is the current one.
+func (r *letterReader) trustIn(key keyring.PublicKey) (trust, error) {
+	switch {
+	case key.Name == keyring.Own:
 		return trustOwn, nil
+	case key.Former:
+		return trustKnown, nil
 	}
-	return trustKnown, nil
+	t, err := r.ring.Trust(key.Name)
+	return trust(t.State), err
 }
 
 // whoSigned tells whose signature the beginning of a message has.
@@ -242,10 +248,11 @@ func (r *letterReader) verifySigner(l *letter, payload io.Reader) error {
 	for _, key := range keys {
 		o.From = append(o.From, key.Key)
 	}
-	if _, err := o.Signer(payload); err != nil {
+	from, err := o.Signer(payload)
+	if err != nil {
 		return err
 	}
 	l.signer = name
-	l.trust, err = r.trustIn(name)
+	l.trust, err = r.trustIn(keys[from])
 	return err
 }

@@ -23,6 +23,7 @@ import (
 
 // recipient is one that a message goes to.
 type recipient struct {
+	name    string // as it was typed
 	address string
 	blind   bool           // named in no header
 	key     *rsa.PublicKey // nil if the message is not encrypted
@@ -246,11 +247,11 @@ func draftList(to []recipient) string {
 }
 
 // findKeys finds the keys of all recipients, or says whose are missing.
-func findKeys(a account, ring *keyring.Ring, to []recipient) error {
+func findKeys(c *cli.Context, a account, ring *keyring.Ring, to []recipient) error {
 	var missing []error
 	for i := range to {
 		var err error
-		if to[i].key, to[i].keyName, err = recipientKey(a, ring, to[i].address); err != nil {
+		if to[i].key, to[i].keyName, err = mailKey(c, a, ring, to[i]); err != nil {
 			missing = append(missing, fmt.Errorf("%s: %w", to[i].address, err))
 		}
 	}
@@ -260,17 +261,18 @@ func findKeys(a account, ring *keyring.Ring, to []recipient) error {
 	return nil
 }
 
-// recipientKey finds the key that mail to an address is encrypted for.
-func recipientKey(a account, ring *keyring.Ring, address string) (*rsa.PublicKey, string, error) {
-	if strings.EqualFold(address, a.address) {
-		key, err := ring.Private()
+// mailKey finds the key that mail to a recipient is encrypted for. One that is
+// not at hand is fetched, under the name that was typed.
+func mailKey(c *cli.Context, a account, ring *keyring.Ring, to recipient) (*rsa.PublicKey, string, error) {
+	if strings.EqualFold(to.address, a.address) {
+		key, err := ownKey(c, ring)
 		if err != nil {
 			return nil, "", err
 		}
 		return &key.PublicKey, keyring.Own, nil
 	}
-	names := []string{address}
-	if local, _, _ := strings.Cut(address, "@"); strings.EqualFold(a.addressOf(local), address) {
+	names := []string{to.address}
+	if local, _, _ := strings.Cut(to.address, "@"); strings.EqualFold(a.addressOf(local), to.address) {
 		names = append(names, local) // a bare name has the account's domain
 	}
 	for _, name := range names {
@@ -279,5 +281,6 @@ func recipientKey(a account, ring *keyring.Ring, address string) (*rsa.PublicKey
 			return key, name, err
 		}
 	}
-	return nil, "", fmt.Errorf("%w: there is no %s.pub among the keys", keyring.ErrNotFound, strings.Join(names, ".pub and no "))
+	key, err := recipientKey(c, ring, to.name)
+	return key, to.name, err
 }

@@ -111,9 +111,22 @@ func introduce(c *cli.Context, word string, l *letter) {
 		say(c, "message %s is not encrypted, and nobody vouches for it", word)
 	case l.signer == keyring.Own:
 		say(c, "message %s is signed with your own key", word)
-	default:
-		say(c, "message %s is signed with the key of %s (%s)", word, l.signer, l.trust)
+	case l.trust != trustForged:
+		say(c, "message %s is signed with %s", word, l.signedWith())
 	}
+}
+
+// signedWith says whose key a signature was made with, and what is known of that.
+func (l *letter) signedWith() string {
+	switch {
+	case l.former:
+		return "a former key of " + l.signer
+	case l.trust == trustVerified:
+		return fmt.Sprintf("the key of %s, which is verified", l.signer)
+	case l.trust == trustChanged:
+		return fmt.Sprintf("the known key of %s, but THE DIRECTORY HAS ANOTHER: see xm key accept --help", l.signer)
+	}
+	return fmt.Sprintf("the key of %s, which is known, but not verified: see xm key verify --help", l.signer)
 }
 
 // showLetter prints a message as a person reads it.

@@ -25,7 +25,8 @@ func send() *cli.Command {
 		Description: "Encrypts for the owner of USER.pub and signs with key.priv, subject and attachments\n" +
 			"and all; names and the time can be seen on the way. Without MESSAGE, $EDITOR is opened\n" +
 			"on a terminal, and standard input is sent where there is none. A USER without a domain\n" +
-			"gets yours. If one recipient has no key, nothing is sent to anybody. What could not be\n" +
+			"gets yours. A key that is not at hand is fetched, from a server whose key is pinned: your\n" +
+			"own, say. If one recipient has no key, nothing is sent to anybody. What could not be\n" +
 			"sent is kept: the error says where, and xm send --draft FILE sends it.\n\n" +
 			"   xm send bob --cc carol -s Plans -a plan.pdf 'See the attachment.'",
 		Flags:  accountFlags(composeFlags()...),
@@ -46,7 +47,7 @@ func composeFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "copy", Usage: "mail a copy to yourself, encrypted for your own key"},
 		&cli.BoolFlag{Name: "plain", Usage: "do NOT encrypt: everybody on the way can read it"},
 		&cli.BoolFlag{Name: "n", Usage: "send nothing; show what would be sent"},
-		passphraseFlag(),
+		offlineFlag(), passphraseFlag(),
 	}
 }
 
@@ -104,7 +105,7 @@ func (l *composer) add(kind, user string) {
 	case "cc":
 		l.draft.Cc = append(l.draft.Cc, address)
 	}
-	l.to = append(l.to, recipient{address: address.Address, blind: kind == "bcc"})
+	l.to = append(l.to, recipient{name: name.String(), address: address.Address, blind: kind == "bcc"})
 }
 
 // send makes the message and sends it. Whatever can be wrong is found before the
@@ -164,7 +165,7 @@ func (o *outgoing) findKeys() error {
 	if o.from, err = ownKey(o.c, ring); err != nil {
 		return err
 	}
-	return findKeys(o.account, ring, o.to)
+	return findKeys(o.c, o.account, ring, o.to)
 }
 
 // attach opens each file once, so that what can't be read is known early.

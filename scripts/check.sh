@@ -27,7 +27,7 @@ xm/hybrid
 xm/smtpd                 internal/line internal/sasl
 xm/pop3d                 internal/line
 xm/userdb                internal/safefile
-xm/userdb/regd           hybrid internal/line userdb
+xm/userdb/regd           hybrid internal/line internal/regwire userdb
 xm/internal/config       internal/safefile
 xm/internal/keyring      hybrid internal/safefile
 xm/internal/line
@@ -35,6 +35,8 @@ xm/internal/line/linetest
 xm/internal/maildir      internal/safefile
 xm/internal/mailclient   internal/line internal/sasl
 xm/internal/message
+xm/internal/regclient    hybrid internal/regwire
+xm/internal/regwire      hybrid
 xm/internal/safefile
 xm/internal/sasl
 xm/scripts/regtool       hybrid

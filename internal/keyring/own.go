@@ -41,6 +41,7 @@ func (r *Ring) private(file string) (*rsa.PrivateKey, error) {
 func (r *Ring) decrypt(file string, data []byte) (*rsa.PrivateKey, error) {
 	for _, p := range r.passphrases {
 		if key, err := hybrid.DecryptPrivateKey(data, p); !errors.Is(err, hybrid.ErrWrongPassphrase) {
+			r.opened[file] = p
 			return key, err
 		}
 	}
@@ -52,6 +53,7 @@ func (r *Ring) decrypt(file string, data []byte) (*rsa.PrivateKey, error) {
 		return nil, hybrid.ErrWrongPassphrase
 	}
 	r.passphrases = append(r.passphrases, p)
+	r.opened[file] = p
 	return hybrid.DecryptPrivateKey(data, p)
 }
 

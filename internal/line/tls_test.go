@@ -3,6 +3,7 @@ package line
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/tls"
 	"io"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"xm/internal/line/linetest"
@@ -65,11 +67,49 @@ func TestImplicitTLS(t *testing.T) {
 	}
 	c.ask("a\r\n", "a")
 
-	clear := r.dial(t)
+	r.stop()
+	c.ask("", "bye "+ErrStopping.Error())
+	c.ended() // and nothing was cut off, as TLS itself tells
+	if err := <-r.done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestImplicitTLSRefusesClearText(t *testing.T) {
+	cert, _ := load(t)
+	clear := start(t, &Server{Certificate: cert, ImplicitTLS: true}).dial(t)
 	io.WriteString(clear, "EHLO a\r\n")
 	if _, err := io.ReadAll(clear.in); err != nil && !strings.Contains(err.Error(), "reset") {
 		t.Error(err)
 	}
+}
+
+// A protocol that tells by the first octet whether it is under TLS.
+func TestAcceptTLS(t *testing.T) {
+	cert, config := load(t)
+	r := start(t, &Server{Certificate: cert, Handle: func(c *Conn) {
+		in, err := c.Input(time.Minute)
+		if err != nil {
+			t.Error(err)
+		}
+		first, err := in.Peek(1)
+		if err != nil {
+			t.Error(err)
+		}
+		if first[0] == 0x16 {
+			if err := c.AcceptTLS(); err != nil {
+				t.Error(err)
+			}
+		}
+		echo(c)
+	}})
+	c := r.dial(t)
+	c.ask("a\r\n", "a")
+	c = r.dial(t)
+	if err := c.upgrade(config); err != nil {
+		t.Fatal(err)
+	}
+	c.ask("b\r\n", "b")
 }
 
 func TestTLSRefuses(t *testing.T) {
@@ -167,4 +207,24 @@ func TestStopDuringHandshake(t *testing.T) {
 	if err := <-r.done; err != nil {
 		t.Error(err)
 	}
+}
+
+func TestHandshakeTimeout(t *testing.T) {
+	cert, _ := load(t)
+	synctest.Test(t, func(t *testing.T) {
+		s := &Server{Certificate: cert, ImplicitTLS: true, Handle: echo, Log: slog.New(slog.DiscardHandler)}
+		pipe := linetest.NewPipe()
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- s.Serve(ctx, pipe) }()
+		conn, began := pipe.Dial(), time.Now()
+		if _, err := conn.Read(make([]byte, 1)); err == nil || time.Since(began) != handshakeTimeout {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		conn.Close()
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }
