@@ -40,7 +40,9 @@ func TestMain(m *testing.M) {
 // "exits CODE command..." runs a command that must fail with that code.
 // "serve ARG..." runs xm ARG... serve until the script ends, on free ports, and
 // sets $SMTP, $POP3 and $REGD to where that is, and $FINGERPRINT to its key's.
-// $CERT and $CERT_KEY are files of a certificate for localhost.
+// "ids" sets $ID1, $ID2 ... from what xm inbox --json printed; "draft" sets
+// $DRAFT to the only one in $HOME; "replay DIR" delivers the first message in a
+// Maildir's directory again. $CERT and $CERT_KEY are files of a certificate for localhost.
 func TestScripts(t *testing.T) {
 	seed, err := filepath.Abs("testdata/seed")
 	if err != nil {
@@ -59,7 +61,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("GORACE", os.Getenv("GORACE"))
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "serve": serve},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "serve": serve, "ids": ids, "draft": draft, "replay": replay},
 	})
 }
 

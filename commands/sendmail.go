@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -123,6 +124,9 @@ func runSendmail(c *cli.Context) error {
 	if o.content, err = newHidden(spool); err != nil {
 		return err
 	}
+	if !o.plain {
+		m.setFrom(a)
+	}
 	if err := writeBuffered(o.content, func(w io.Writer) error { return m.write(w, l.draft) }); err != nil {
 		return err
 	}
@@ -205,18 +209,33 @@ func (m *submitted) copyLines(w io.Writer, r io.Reader, dotEnds bool) error {
 	}
 }
 
+// setFrom makes the message say whose signature it will have. Cron, for one, says
+// "root (Cron Daemon)", which becomes the name.
+func (m *submitted) setFrom(a account) {
+	if strings.EqualFold(m.header.Sender(), a.address) {
+		return
+	}
+	from := message.Address{Name: strings.Trim(m.header.Get("From"), "<>"), Address: a.address}
+	m.fields = slices.DeleteFunc(m.fields, func(f string) bool { return isField(f, "From") })
+	m.fields = append(m.fields, "From: "+from.Encode()+"\r\n")
+}
+
+func isField(f, name string) bool {
+	have, _, _ := strings.Cut(f, ":")
+	return strings.EqualFold(strings.TrimSpace(have), name)
+}
+
 // write writes the message, with what RFC 5322, section 3.6, wants and it lacks.
 func (m *submitted) write(w io.Writer, missing message.Draft) error {
 	var head strings.Builder
 	head.WriteString("MIME-Version: 1.0\r\n")
 	for _, f := range m.fields {
-		name, _, _ := strings.Cut(f, ":")
-		if name = strings.TrimSpace(name); !strings.EqualFold(name, "Bcc") && !strings.EqualFold(name, "MIME-Version") {
+		if !isField(f, "Bcc") && !isField(f, "MIME-Version") {
 			head.WriteString(f)
 		}
 	}
 	for _, f := range [][2]string{{"From", missing.From.Address}, {"Date", missing.Date.Format(time.RFC1123Z)}, {"Message-ID", missing.MessageID}} {
-		if m.header.Get(f[0]) == "" {
+		if !slices.ContainsFunc(m.fields, func(have string) bool { return isField(have, f[0]) }) {
 			fmt.Fprintf(&head, "%s: %s\r\n", f[0], f[1])
 		}
 	}

@@ -16,10 +16,14 @@ type Address struct {
 	Address string `json:"address"`
 }
 
-// String is the address, after the name if there is one.
+// String is the address, after the name if there is one. Who did not write one
+// has a name alone.
 func (a Address) String() string {
-	if a.Name == "" {
+	switch {
+	case a.Name == "":
 		return a.Address
+	case a.Address == "":
+		return a.Name
 	}
 	return a.Name + " <" + a.Address + ">"
 }

@@ -90,7 +90,7 @@ func TestPayloads(t *testing.T) {
 		"folded":            {"Subject: one\r\n two\r\n\tthree\r\n\r\n", "", "", "one two three", ""},
 		"a broken field":    {"Subject: x\r\nno field\r\nFrom: a@b\r\n\r\nbody", "", "", "x", ""},
 		"odd From":          {"From: \"Bob <x@y>\r\n\r\n", "Bob <x@y>", "x@y", "", ""},
-		"no address":        {"From: the postman\r\n\r\n", "the postman <>", "", "", ""},
+		"no address":        {"From: the postman\r\n\r\n", "the postman", "", "", ""},
 		"blank before :":    {"Subject : x\r\nFrom : a@b\r\n\r\n", "a@b", "a@b", "x", ""},
 		"empty":             {"", "", "", "", ""},
 		"in a part in a part": {"Content-Type: multipart/mixed; boundary=x\n\n--x\nContent-Type: multipart/mixed; boundary=y\n\n--y\nContent-Type: application/octet-stream; name=enc\n" +

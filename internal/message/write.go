@@ -90,7 +90,7 @@ func (d Draft) Write(w io.Writer, form Form) error {
 
 func (d Draft) fields() [][2]string {
 	return [][2]string{
-		{"From", d.From.encode()}, {"To", encodeList(d.To)}, {"Cc", encodeList(d.Cc)},
+		{"From", d.From.Encode()}, {"To", encodeList(d.To)}, {"Cc", encodeList(d.Cc)},
 		{"Subject", mime.QEncoding.Encode("utf-8", oneLine(d.Subject))},
 		{"Date", formatDate(d.Date)}, {"Message-ID", oneLine(d.MessageID)},
 		{"In-Reply-To", oneLine(d.InReplyTo)}, {"References", oneLine(d.References)},
@@ -173,8 +173,8 @@ func (f File) write(parts *multipart.Writer, form Form) error {
 	return errors.Join(err, b64.Close())
 }
 
-// encode is the form that a header has (RFC 5322, section 3.4).
-func (a Address) encode() string {
+// Encode is the form that a header has (RFC 5322, section 3.4).
+func (a Address) Encode() string {
 	name, address := oneLine(a.Name), oneLine(a.Address)
 	switch {
 	case name == "":
@@ -189,7 +189,7 @@ func (a Address) encode() string {
 func encodeList(list []Address) string {
 	var all []string
 	for _, a := range list {
-		all = append(all, a.encode())
+		all = append(all, a.Encode())
 	}
 	return strings.Join(all, ", ")
 }
