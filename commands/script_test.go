@@ -32,6 +32,7 @@ func TestMain(m *testing.M) {
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "xm:", err)
 		}
+		notePeak()
 		os.Exit(commands.ExitCode(err))
 	}})
 }
