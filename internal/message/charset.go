@@ -19,6 +19,10 @@ func encodingOf(charset string) (encoding.Encoding, error) {
 	switch name {
 	case "", "us-ascii", "ascii", "utf-8", "utf8", "unknown-8bit", "binary":
 		return encoding.Nop, nil
+	case "eucgb2312_cn": // the names of Python's codecs, in headers that it makes
+		name = "gb2312"
+	case "big5_tw":
+		name = "big5"
 	}
 	if e, err := htmlindex.Get(name); err == nil {
 		return e, nil
