@@ -48,6 +48,7 @@ type letterReader struct {
 	ring    *keyring.Ring
 	spool   hybrid.Spool
 	sender  string // verify with this one's key, whatever the message says
+	fetches bool   // a key that is not at hand
 	close   func()
 }
 
@@ -171,7 +172,17 @@ func (r *letterReader) findSender(h message.Header) (string, error) {
 	case strings.EqualFold(address, r.account.address):
 		return keyring.Own, nil
 	}
-	return keyName(r.ring, address)
+	name, err := keyName(r.ring, address)
+	if !errors.Is(err, keyring.ErrNotFound) || !r.fetches {
+		return name, err
+	}
+	if local, _, _ := strings.Cut(address, "@"); r.account.addressOf(local) == address && !strings.Contains(r.account.User, "@") {
+		address = local // names on this server are bare
+	}
+	if _, fetchErr := recipientKey(r.c, r.ring, address); fetchErr != nil {
+		return "", fmt.Errorf("%w\n%w", err, fetchErr)
+	}
+	return address, nil
 }
 
 // keyName finds under which name the key of an address is kept: the address, or

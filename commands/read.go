@@ -20,13 +20,14 @@ func read() *cli.Command {
 		ArgsUsage: "ID",
 		Description: "ID is an id or a number that xm inbox prints. Verifies with the sender's NAME.pub, which\n" +
 			"is looked for under the address in From and under what stands before its \"@\", and\n" +
-			"decrypts with key.priv. Who signed the message, and how far to trust that, is printed on\n" +
+			"decrypts with key.priv; a key that is not at hand is fetched from a server whose key is\n" +
+			"pinned. Who signed the message, and how far to trust that, is printed on\n" +
 			"standard error. A message that is not what its sender signed is not shown; one that is\n" +
 			"signed in somebody else's name is, with a warning, and the exit code is 3 all the same.\n\n" +
 			"Control characters are replaced wherever the text goes; --raw prints a message as it is,\n" +
 			"decrypted, and on a terminal does the same. There, each line of a message begins with\n" +
 			"\"| \": nothing in it can pass as xm's own words.",
-		Flags: accountFlags(passphraseFlag(), senderFlag(),
+		Flags: accountFlags(passphraseFlag(), senderFlag(), offlineFlag(),
 			&cli.BoolFlag{Name: "raw", Usage: "print the message as it is, header and parts and all"},
 			&cli.StringFlag{Name: "save", Usage: "save the attachments in `DIR`; no file is overwritten"},
 		),
@@ -65,6 +66,7 @@ func withLetter(c *cli.Context, word string, f func(account, *letter) error) err
 		return err
 	}
 	defer r.close()
+	r.fetches = !c.Bool("offline")
 	var raw *hidden
 	var listed mailclient.Listing
 	err = withMaildrop(c, a, func(p *mailclient.POP3) error {
