@@ -1,8 +1,13 @@
 package commands
 
 import (
+	"bufio"
+	"bytes"
+	"errors"
 	"fmt"
-	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -16,48 +21,112 @@ import (
 // none either.
 const defaultDomain = "localhost"
 
-// accountFlags say who is asking and where the servers are. The [account] table
-// of the config has the same.
+// accountFlags say who is asking and where the servers are, in the place of what
+// xm login, or [account] of the config, said.
 func accountFlags(more ...cli.Flag) []cli.Flag {
 	return append(more,
+		&cli.StringFlag{Name: "account", Usage: "use the account `NAME` of those that xm login made"},
 		&cli.StringFlag{Name: "user", Usage: "your `NAME` on the server"},
 		passwordFileFlag(),
-		&cli.StringFlag{Name: "smtp", Usage: "the SMTP server, `HOST:PORT` (default: 127.0.0.1:2525)"},
-		&cli.StringFlag{Name: "pop3", Usage: "the POP3 server, `HOST:PORT` (default: 127.0.0.1:2110)"},
+		smtpFlag(), pop3Flag(), fingerprintFlag(),
 	)
 }
 
-// loadAccount reads the account from the config. Flags win.
-func loadAccount(c *cli.Context) (config.Account, error) {
-	cfg, err := loadConfig(c)
+func smtpFlag() cli.Flag {
+	return &cli.StringFlag{Name: "smtp", Usage: "the SMTP server, `HOST:PORT`; smtps://HOST:PORT has TLS from the start"}
+}
+
+func pop3Flag() cli.Flag {
+	return &cli.StringFlag{Name: "pop3", Usage: "the POP3 server, `HOST:PORT`; pop3s://HOST:PORT has TLS from the start"}
+}
+
+func fingerprintFlag() cli.Flag {
+	return &cli.StringFlag{Name: "tls-fingerprint", Usage: "the server's certificate is the one with this `SHA-256`, whoever signed it"}
+}
+
+// account is who is asking, and where the servers are.
+type account struct {
+	config.Account
+	address    string // in mail
+	smtp, pop3 mailclient.Server
+}
+
+// loadAccount finds the account: that of --account, the one of --user or the
+// default of those that xm login made, or else the config's. Flags win.
+func loadAccount(c *cli.Context) (account, error) {
+	return loadNamedAccount(c, c.String("account"))
+}
+
+func loadNamedAccount(c *cli.Context, name string) (account, error) {
+	a, err := findAccount(c, name)
 	if err != nil {
-		return config.Account{}, err
+		return account{}, err
 	}
-	a := cfg.Account
 	for flag, field := range map[string]*string{
-		"user": &a.User, "password-file": &a.PasswordFile, "smtp": &a.SMTP, "pop3": &a.POP3,
+		"user": &a.User, "password-file": &a.PasswordFile, "smtp": &a.SMTP, "pop3": &a.POP3, "tls-fingerprint": &a.TLSFingerprint,
 	} {
 		if c.IsSet(flag) {
 			*field = c.String(flag)
 		}
 	}
 	if a.User == "" {
-		return a, usageErrorf("who are you on the server? Say --user NAME, or set user in [account] of the config")
+		return account{}, usageErrorf("who are you on the server? Run xm login, or say --user NAME")
 	}
-	if _, err := userdb.ParseName(a.User); err != nil {
-		return a, usageError{err.Error()}
-	}
-	for _, addr := range []string{a.SMTP, a.POP3} {
-		if _, _, err := net.SplitHostPort(addr); err != nil {
-			return a, usageErrorf("%q is not HOST:PORT", addr)
+	if a.Keys != "" && !c.IsSet("keys") {
+		if err := c.Set("keys", a.Keys); err != nil {
+			return account{}, err
 		}
 	}
-	return a, nil
+	return newAccount(a)
+}
+
+func findAccount(c *cli.Context, name string) (config.Account, error) {
+	cfg, err := loadConfig(c)
+	if err != nil {
+		return config.Account{}, err
+	}
+	stored, err := config.LoadAccounts()
+	if err != nil {
+		return config.Account{}, err
+	}
+	if a, ok := stored.Accounts[name]; ok {
+		return a, nil
+	}
+	if name != "" {
+		return config.Account{}, noAccount(name, stored)
+	}
+	if a, ok := stored.Accounts[c.String("user")]; ok {
+		return a, nil
+	}
+	if a, ok := stored.Accounts[stored.Default]; ok && !c.IsSet("user") {
+		return a, nil
+	}
+	return cfg.Account, nil
+}
+
+func newAccount(a config.Account) (account, error) {
+	if _, err := userdb.ParseName(a.User); err != nil {
+		return account{}, usageError{err.Error()}
+	}
+	full := account{Account: a}
+	full.address = full.addressOf(a.User)
+	for text, server := range map[*string]*mailclient.Server{&a.SMTP: &full.smtp, &a.POP3: &full.pop3} {
+		var err error
+		if *server, err = mailclient.ParseServer(*text); err != nil {
+			return account{}, usageError{err.Error()}
+		}
+		if a.TLSFingerprint != "" {
+			if server.Fingerprint, err = mailclient.ParseFingerprint(a.TLSFingerprint); err != nil {
+				return account{}, usageError{err.Error()}
+			}
+		}
+	}
+	return full, nil
 }
 
 // addressOf makes an address of a name: a bare one gets the domain of the
 // account, which also finds bare users on our own servers.
-func addressOf(name string, a config.Account) string {
+func (a account) addressOf(name string) string {
 	if strings.Contains(name, "@") {
 		return name
 	}
@@ -67,25 +136,102 @@ func addressOf(name string, a config.Account) string {
 	return name + "@" + defaultDomain
 }
 
+// dataDir is where what belongs to the account is kept, such as drafts.
+func (a account) dataDir() (string, error) {
+	dir := os.Getenv("XDG_DATA_HOME")
+	if !filepath.IsAbs(dir) {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", err
+		}
+		dir = filepath.Join(home, ".local", "share")
+	}
+	return filepath.Join(dir, "xm", a.User), nil
+}
+
+// errNoPassword says that there is none but by asking.
+var errNoPassword = errors.New("no password is at hand")
+
+// storedPassword returns the password if nobody has to be asked for it.
+func (a account) storedPassword(c *cli.Context) (string, error) {
+	switch {
+	case a.PasswordFile != "":
+		return passwordFromFile(c, a.PasswordFile)
+	case a.PasswordCommand != "":
+		return passwordFromCommand(c, a.PasswordCommand)
+	case a.Password != "":
+		return a.Password, nil
+	}
+	return "", errNoPassword
+}
+
+// password returns the password, and asks for it if there is no other way.
+func (a account) password(c *cli.Context) (string, error) {
+	text, err := a.storedPassword(c)
+	if errors.Is(err, errNoPassword) {
+		return password.ask(c, fmt.Sprintf("Password of %s: ", a.User))
+	}
+	return text, err
+}
+
+// passwordFromCommand runs a command with sh, and takes the first line that it
+// prints.
+func passwordFromCommand(c *cli.Context, command string) (string, error) {
+	cmd := exec.CommandContext(c.Context, "sh", "-c", command)
+	cmd.Stderr = c.App.ErrWriter
+	cmd.Stdin = nil
+	out, err := cmd.Output()
+	if err != nil {
+		return "", interrupted(c.Context, fmt.Errorf("password_command: %w", err))
+	}
+	line, err := bufio.NewReader(bytes.NewReader(out)).ReadString('\n')
+	if err == nil || line != "" {
+		line, err = password.fromLine(line)
+	}
+	if err != nil {
+		return "", errors.New("password_command prints no password")
+	}
+	return line, nil
+}
+
+// openMailbox logs in to the POP3 server.
+func (a account) openMailbox(c *cli.Context) (*mailclient.POP3, error) {
+	text, err := a.password(c)
+	if err != nil {
+		return nil, err
+	}
+	p, err := mailclient.OpenPOP3(c.Context, a.pop3, mailclient.Credentials{User: a.User, Password: text})
+	return p, interrupted(c.Context, err)
+}
+
+// openSubmission logs in to the SMTP server. A server on this machine may not
+// ask who is there, so nobody is asked for a password for it.
+func (a account) openSubmission(c *cli.Context) (*mailclient.SMTP, error) {
+	var auth *mailclient.Credentials
+	text, err := a.storedPassword(c)
+	if errors.Is(err, errNoPassword) && !a.smtp.OnThisMachine() {
+		text, err = a.password(c)
+	}
+	switch {
+	case err == nil:
+		auth = &mailclient.Credentials{User: a.User, Password: text}
+	case !errors.Is(err, errNoPassword):
+		return nil, err
+	}
+	s, err := mailclient.OpenSMTP(c.Context, a.smtp, auth)
+	return s, interrupted(c.Context, err)
+}
+
 // withMaildrop logs in and calls f. A session that f could not finish is broken
 // off.
-func withMaildrop(c *cli.Context, f func(*mailclient.POP3) error) error {
-	a, err := loadAccount(c)
+func withMaildrop(c *cli.Context, a account, f func(*mailclient.POP3) error) error {
+	p, err := a.openMailbox(c)
 	if err != nil {
 		return err
-	}
-	password, err := readPassword(c, a.PasswordFile, fmt.Sprintf("Password of %s: ", a.User), false)
-	if err != nil {
-		return err
-	}
-	p, err := mailclient.OpenPOP3(c.Context, a.POP3, mailclient.Credentials{User: a.User, Password: password})
-	if err != nil {
-		return interrupted(c.Context, err)
 	}
 	defer p.Close()
 	if err := f(p); err != nil {
 		return interrupted(c.Context, err)
 	}
-	p.Quit()
-	return nil
+	return interrupted(c.Context, p.Quit())
 }

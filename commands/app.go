@@ -9,6 +9,7 @@ package commands
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -40,7 +41,8 @@ func New() *cli.App {
 			keygen(), encrypt(), decrypt(), register(), passwd(), unregister(),
 			key(), user(),
 			smtpdCommand(), pop3dCommand(), regdCommand(), serve(),
-			send(), inbox(), read(),
+			login(), logout(),
+			send(), inbox(), read(), reply(), forward(), rm(), fetch(), watch(), client(), sendmail(),
 		},
 		Action:          noSuchCommand,
 		OnUsageError:    usageErrorHandler,
@@ -53,12 +55,18 @@ func New() *cli.App {
 // Flags may stand anywhere before "--", and "xm help user add" is "xm user add
 // --help".
 func Run(ctx context.Context, app *cli.App, args []string) error {
+	if filepath.Base(args[0]) == "sendmail" {
+		args = append([]string{"xm", "sendmail"}, args[1:]...)
+	}
 	if len(args) > 1 && args[1] == "help" {
 		args = append(append([]string{args[0]}, args[2:]...), "--help")
 	}
 	app.Setup()
 	prepare(app.Commands)
-	return app.RunContext(ctx, permute(app, args))
+	if !slices.Contains(args, "sendmail") {
+		args = permute(app, args)
+	}
+	return app.RunContext(ctx, args)
 }
 
 // prepare makes all subcommands report wrong usage in the same way.

@@ -42,8 +42,11 @@ func openDirectories(c *cli.Context, ring *keyring.Ring) (*directories, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &directories{c: c, ring: ring, cfg: cfg}
 	home := cfg.Account.Server
+	if cfg.Account, err = findAccount(c, c.String("account")); err != nil {
+		return nil, err
+	}
+	d := &directories{c: c, ring: ring, cfg: cfg}
 	if home == "" {
 		if home, err = ring.OwnServer(); err != nil {
 			return nil, err

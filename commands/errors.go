@@ -9,6 +9,7 @@ import (
 
 	"xm/hybrid"
 	"xm/internal/keyring"
+	"xm/internal/mailclient"
 	"xm/userdb"
 )
 
@@ -40,7 +41,8 @@ func ExitCode(err error) int {
 		return 2
 	case errors.Is(err, hybrid.ErrNotAuthentic):
 		return 3
-	case errors.Is(err, keyring.ErrNotFound), errors.Is(err, errNotFound), errors.Is(err, userdb.ErrNoUser):
+	case errors.Is(err, keyring.ErrNotFound), errors.Is(err, errNotFound), errors.Is(err, userdb.ErrNoUser),
+		errors.Is(err, mailclient.ErrNoSuchUser), errors.Is(err, mailclient.ErrNoMessage):
 		return 4
 	}
 	return 1

@@ -9,16 +9,18 @@ import (
 	"xm/hybrid"
 )
 
-// hidden is a message that was read from a pipe and is to be read again: a spool
-// that holds it encrypted, under a key that is nowhere but in memory.
+// hidden is a message that is to be read again: a spool that holds it encrypted,
+// under a key that is nowhere but in memory.
 type hidden struct {
-	spool  io.ReadSeeker
+	spool  io.ReadWriteSeeker
 	block  cipher.Block
-	stream cipher.Stream // for what is read next
+	stream cipher.Stream // for what is read or written next
+	octets int64         // that were written
 }
 
-// hide reads a message into a spool.
-func hide(message io.Reader, makeSpool hybrid.Spool) (*hidden, error) {
+// newHidden returns an empty one, to be written, and then to be read from its
+// beginning, to which Seek goes.
+func newHidden(makeSpool hybrid.Spool) (*hidden, error) {
 	var key [32]byte
 	rand.Read(key[:])
 	block, err := aes.NewCipher(key[:])
@@ -31,7 +33,16 @@ func hide(message io.Reader, makeSpool hybrid.Spool) (*hidden, error) {
 	}
 	h := &hidden{spool: spool, block: block}
 	h.rewind()
-	if _, err := io.CopyBuffer(cipher.StreamWriter{S: h.stream, W: spool}, message, make([]byte, 64<<10)); err != nil {
+	return h, nil
+}
+
+// hide reads a message into a spool.
+func hide(message io.Reader, makeSpool hybrid.Spool) (*hidden, error) {
+	h, err := newHidden(makeSpool)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := io.CopyBuffer(struct{ io.Writer }{h}, message, make([]byte, 64<<10)); err != nil {
 		return nil, err
 	}
 	_, err = h.Seek(0, io.SeekStart)
@@ -42,6 +53,13 @@ func hide(message io.Reader, makeSpool hybrid.Spool) (*hidden, error) {
 // as the key is used for this one message.
 func (h *hidden) rewind() {
 	h.stream = cipher.NewCTR(h.block, make([]byte, aes.BlockSize))
+}
+
+// Write adds to the message, which is written once, from its beginning.
+func (h *hidden) Write(p []byte) (int, error) {
+	n, err := cipher.StreamWriter{S: h.stream, W: h.spool}.Write(p)
+	h.octets += int64(n)
+	return n, err
 }
 
 func (h *hidden) Read(p []byte) (int, error) {

@@ -1,14 +1,14 @@
 package commands
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"text/tabwriter"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
-	"xm/internal/keyring"
+	"xm/hybrid"
 	"xm/internal/mailclient"
 )
 
@@ -16,10 +16,19 @@ func inbox() *cli.Command {
 	return &cli.Command{
 		Name:  "inbox",
 		Usage: "list your mail",
-		Description: "Prints number, date, sender, subject, size, whether the message is encrypted, and what is\n" +
-			"known of the sender's key: verified, known, changed (the directory has another) or\n" +
-			"unknown. Sender and subject are what the message says, and not verified: see xm read.",
-		Flags:  accountFlags(jsonFlag()),
+		Description: "Prints number, id, date, sender, subject, size, and how far to trust the message:\n\n" +
+			"   verified  signed by the sender, whose key's fingerprint you compared\n" +
+			"   known     signed by the sender, whose key you have\n" +
+			"   changed   signed by the sender, whose server now has another key\n" +
+			"   own       signed by yourself\n" +
+			"   unknown   encrypted; you have no key of the sender\n" +
+			"   forged    signed by somebody else than it says: see xm read\n" +
+			"   bad       changed on its way, or not for you, or no such signature\n" +
+			"   plain     not encrypted: sender and subject can be anything\n\n" +
+			"What is inside a message is shown where it is small and key.priv has no passphrase, or\n" +
+			"--passphrase-file gives it. An id stays the same as long as the message is there; its\n" +
+			"beginning will do.",
+		Flags:  accountFlags(jsonFlag(), passphraseFlag()),
 		Action: runInbox,
 	}
 }
@@ -27,43 +36,43 @@ func inbox() *cli.Command {
 // listedMessage is a message in the output of xm inbox.
 type listedMessage struct {
 	Number    int    `json:"number"`
+	ID        string `json:"id,omitempty"`
 	Date      string `json:"date,omitempty"` // RFC 3339
 	From      string `json:"from"`
 	Address   string `json:"address"` // the one in From
 	Subject   string `json:"subject"`
 	Octets    int64  `json:"octets"`
 	Encrypted bool   `json:"encrypted"`
-	// Key is what is known of the key of whom the message says that it is from.
-	Key keyring.State `json:"key,omitempty"`
+	Trust     trust  `json:"trust"`
+	Signer    string `json:"signer,omitempty"` // whose key it is signed with
+	Opened    bool   `json:"opened"`           // date, from and subject are those inside
 }
 
-// topLines is how much of a body is needed to tell whether it is encrypted.
-const topLines = 50
+const (
+	// topLines is how much of a body is needed to tell who signed it.
+	topLines = 60
+	// openedOctets bounds what is fetched to be listed.
+	openedOctets = 256 << 10
+)
 
 func runInbox(c *cli.Context) error {
 	if err := wantArgs(c, 0, 0); err != nil {
 		return err
 	}
+	a, err := loadAccount(c)
+	if err != nil {
+		return err
+	}
 	messages := []listedMessage{}
-	err := withMaildrop(c, func(p *mailclient.POP3) error {
+	err = withMaildrop(c, a, func(p *mailclient.POP3) error {
 		list, err := p.List()
 		if err != nil {
 			return err
 		}
-		for _, l := range list {
-			raw, err := p.Top(l.Number, topLines)
-			if err != nil {
-				return err
-			}
-			m, _ := mailclient.Read(raw) // an error says that the rest is missing, which it is
-			messages = append(messages, describe(l, m))
-		}
-		return nil
+		messages, err = describeAll(c, a, p, list)
+		return err
 	})
 	if err != nil {
-		return err
-	}
-	if err := addTrust(c, messages); err != nil {
 		return err
 	}
 	if c.Bool("json") {
@@ -72,90 +81,99 @@ func runInbox(c *cli.Context) error {
 	return printInbox(c, messages)
 }
 
-func describe(l mailclient.Listing, m mailclient.Message) listedMessage {
-	d := listedMessage{Number: l.Number, Octets: l.Octets, From: m.From, Address: m.Sender, Subject: m.Subject, Encrypted: m.Encrypted}
-	if !m.Date.IsZero() {
-		d.Date = m.Date.Format(time.RFC3339)
+// describeAll looks at messages, each of them with files of its own.
+func describeAll(c *cli.Context, a account, p *mailclient.POP3, list []mailclient.Listing) ([]listedMessage, error) {
+	ask := askPassphrase(c)
+	if !c.IsSet("passphrase-file") {
+		ask = nil
+	}
+	messages := []listedMessage{}
+	for _, l := range list {
+		r, err := newLetterReader(c, a, ask)
+		if err != nil {
+			return nil, err
+		}
+		m, err := describe(r, p, l)
+		r.close()
+		if err != nil {
+			return nil, err
+		}
+		messages = append(messages, m)
+	}
+	return messages, nil
+}
+
+// describe looks at one message.
+func describe(r *letterReader, p *mailclient.POP3, listed mailclient.Listing) (listedMessage, error) {
+	top, err := p.Top(listed.Number, topLines)
+	if err != nil {
+		return listedMessage{}, err
+	}
+	l, err := r.whoSigned(bytes.NewReader(top))
+	if l == nil {
+		l = &letter{trust: trustBad} // it has no end of a header
+	} else if err == nil && l.payload && listed.Octets <= openedOctets {
+		raw, err := r.fetch(p, listed)
+		if err != nil {
+			return listedMessage{}, err
+		}
+		if opened, err := r.open(raw); opened != nil && !errors.Is(err, hybrid.ErrPassphraseNeeded) {
+			l = opened
+		}
+	}
+	return listedOf(listed, l), nil
+}
+
+func listedOf(listed mailclient.Listing, l *letter) listedMessage {
+	d := listedMessage{Number: listed.Number, ID: messageID(listed.UID), Octets: listed.Octets, Address: l.header.Sender(),
+		Subject: l.header.Subject, Encrypted: l.payload, Trust: l.trust, Opened: l.payload && l.content != nil && !l.isBare && l.trust != trustBad}
+	if len(l.header.From) > 0 {
+		d.From = l.header.From[0].String()
+	}
+	if l.signer != "" && l.trust != trustBad {
+		d.Signer = l.signer
+	}
+	if !l.header.Date.IsZero() {
+		d.Date = l.header.Date.Format(time.RFC3339)
 	}
 	return d
-}
-
-// addTrust notes what is known of the senders' keys.
-func addTrust(c *cli.Context, messages []listedMessage) error {
-	ring, err := openKeys(c)
-	if errors.Is(err, keyring.ErrNotFound) { // no keys at all
-		ring, err = nil, nil
-	}
-	if err != nil {
-		return err
-	}
-	if ring != nil {
-		defer ring.Close()
-	}
-	for i, m := range messages {
-		if !m.Encrypted {
-			continue
-		}
-		if messages[i].Key, err = trustIn(ring, m.Address); err != nil {
-			say(c, "%v", err) // a broken key must not hide the mail
-		}
-	}
-	return nil
-}
-
-// trustIn tells what is known of the key of an address. ring is nil where there
-// are no keys.
-func trustIn(ring *keyring.Ring, address string) (keyring.State, error) {
-	if ring == nil {
-		return keyring.Unknown, nil
-	}
-	name, err := findSender(ring, "", mailclient.Message{Sender: address})
-	if errors.Is(err, keyring.ErrNotFound) {
-		return keyring.Unknown, nil
-	}
-	if err != nil {
-		return keyring.Unknown, err
-	}
-	t, err := ring.Trust(name)
-	if err != nil {
-		return keyring.Unknown, err
-	}
-	return t.State, nil
 }
 
 func printInbox(c *cli.Context, messages []listedMessage) error {
 	if len(messages) == 0 {
 		say(c, "no mail")
 	}
-	w := tabwriter.NewWriter(c.App.Writer, 0, 8, 2, ' ', 0)
+	rows := [][]string{}
 	for _, m := range messages {
-		kind := "plain"
-		if m.Encrypted {
-			kind = "encrypted\t" + string(m.Key)
-		}
 		from := m.Address // a name beside it could be anything, another address for one
 		if from == "" {
 			from = m.From
 		}
-		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%d\t%s\n", m.Number, dash(m.Date), cell(from), cell(m.Subject), m.Octets, kind)
+		rows = append(rows, []string{fmt.Sprint(m.Number), m.ID[:min(shortID, len(m.ID))], shortDate(m.Date), from, m.Subject, octets(m.Octets), string(m.Trust)})
 	}
-	return w.Flush()
+	return printTable(c.App.Writer, screenWidth(c), rows, 3, 4)
 }
 
-const maxCell = 40 // characters
-
-// cell makes text from outside fit a table on a terminal.
-func cell(s string) string {
-	runes := []rune(mailclient.Printable(s))
-	if len(runes) > maxCell {
-		runes = append(runes[:maxCell-1], '…')
+// shortDate leaves day and minute of a date as RFC 3339 has it.
+func shortDate(s string) string {
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return ""
 	}
-	return dash(string(runes))
+	return t.Local().Format("2006-01-02 15:04")
 }
 
-func dash(s string) string {
-	if s == "" {
-		return "-"
+// octets writes a size as a person reads it.
+func octets(n int64) string {
+	value := float64(n)
+	for _, unit := range []string{"B", "K", "M"} {
+		if value < 1000 {
+			if unit == "B" {
+				return fmt.Sprintf("%dB", n)
+			}
+			return fmt.Sprintf("%.1f%s", value, unit)
+		}
+		value /= 1024
 	}
-	return s
+	return fmt.Sprintf("%.1fG", value)
 }

@@ -1,153 +1,185 @@
 package commands
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"os"
-	"strconv"
-	"strings"
+	"io"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
 	"xm/hybrid"
 	"xm/internal/keyring"
 	"xm/internal/mailclient"
+	"xm/internal/message"
 )
 
 func read() *cli.Command {
 	return &cli.Command{
 		Name:      "read",
-		Usage:     "fetch message N, verify and decrypt it, and print it",
-		ArgsUsage: "N",
-		Description: "N is the number that xm inbox prints. Verifies with the sender's NAME.pub, which is\n" +
-			"looked for under the address in From and under what stands before its \"@\", and decrypts\n" +
-			"with key.priv. Whose key signed the message, and whether you have verified that key, is\n" +
-			"printed on standard error: trust that, not the header. A message that is not encrypted is printed as it came, unless --sender is\n" +
-			"given. On a terminal, each line of a message begins with \"| \": nothing in it can pass\n" +
-			"as xm's own words.",
-		Flags:  accountFlags(passphraseFlag(), &cli.StringFlag{Name: "sender", Usage: "verify with `NAME`.pub, whatever the message says"}),
+		Usage:     "fetch a message, verify and decrypt it, and print it",
+		ArgsUsage: "ID",
+		Description: "ID is an id or a number that xm inbox prints. Verifies with the sender's NAME.pub, which\n" +
+			"is looked for under the address in From and under what stands before its \"@\", and\n" +
+			"decrypts with key.priv; a key that is not at hand is fetched from a server whose key is\n" +
+			"pinned. Who signed the message, and how far to trust that, is printed on\n" +
+			"standard error. A message that is not what its sender signed is not shown; one that is\n" +
+			"signed in somebody else's name is, with a warning, and the exit code is 3 all the same.\n\n" +
+			"Control characters are replaced wherever the text goes; --raw prints a message as it is,\n" +
+			"decrypted, and on a terminal does the same. There, each line of a message begins with\n" +
+			"\"| \": nothing in it can pass as xm's own words.",
+		Flags: accountFlags(passphraseFlag(), senderFlag(), offlineFlag(),
+			&cli.BoolFlag{Name: "raw", Usage: "print the message as it is, header and parts and all"},
+			&cli.StringFlag{Name: "save", Usage: "save the attachments in `DIR`; no file is overwritten"},
+		),
 		Action: runRead,
 	}
+}
+
+func senderFlag() cli.Flag {
+	return &cli.StringFlag{Name: "sender", Usage: "verify with `NAME`.pub, whatever the message says"}
 }
 
 func runRead(c *cli.Context) error {
 	if err := wantArgs(c, 1, 1); err != nil {
 		return err
 	}
-	number, err := strconv.Atoi(c.Args().First())
-	if err != nil || number < 1 {
-		return usageErrorf("%q is not a message's number: xm inbox lists them", c.Args().First())
-	}
-	var raw []byte
-	err = withMaildrop(c, func(p *mailclient.POP3) (err error) {
-		raw, err = p.Retrieve(number)
-		var refused *mailclient.ReplyError
-		if errors.As(err, &refused) && !strings.HasPrefix(refused.Reply, "-ERR [SYS/") {
-			return fmt.Errorf("message %d: %w: %w", number, errNotFound, err)
+	return withLetter(c, c.Args().First(), func(_ account, l *letter) error {
+		if c.Bool("raw") {
+			return showRaw(c, l.content)
 		}
+		return showLetter(c, l)
+	})
+}
+
+// withLetter fetches and opens one message for f, and tells what is to be said of
+// it. An error says so where it may be shown, but not trusted.
+func withLetter(c *cli.Context, word string, f func(account, *letter) error) error {
+	if err := checkMessageWord(word); err != nil {
+		return err
+	}
+	a, err := loadAccount(c)
+	if err != nil {
+		return err
+	}
+	r, err := newLetterReader(c, a, askPassphrase(c))
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	r.fetches = !c.Bool("offline")
+	var raw *hidden
+	var listed mailclient.Listing
+	err = withMaildrop(c, a, func(p *mailclient.POP3) error {
+		list, err := p.List()
+		if err != nil {
+			return err
+		}
+		if listed, err = findMessage(list, word); err != nil {
+			return err
+		}
+		raw, err = r.fetch(p, listed)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	message, err := mailclient.Read(raw)
-	if !message.Encrypted && c.IsSet("sender") {
-		return fmt.Errorf("message %d: %w: it is neither encrypted nor signed", number, hybrid.ErrNotAuthentic)
-	}
-	if !message.Encrypted {
-		say(c, "message %d is not encrypted, and nobody vouches for it", number)
-		return show(c, bytes.ReplaceAll(raw, []byte("\r\n"), []byte("\n")))
-	}
+	l, err := r.open(raw)
 	if err != nil {
-		return fmt.Errorf("message %d: %w: %w", number, hybrid.ErrNotAuthentic, err)
+		return fmt.Errorf("message %s: %w", word, err)
 	}
-	return openMessage(c, number, message)
-}
-
-func openMessage(c *cli.Context, number int, m mailclient.Message) error {
-	ring, err := openKeys(c)
-	if err != nil {
+	introduce(c, word, l)
+	replay := rememberRead(a, listed, l)
+	if errors.Is(replay, errReplayed) {
+		say(c, "message %s: %v", word, replay)
+	} else if replay != nil {
+		say(c, "warning: replays can't be told: %v", replay)
+	}
+	if err := f(a, l); err != nil {
 		return err
 	}
-	defer ring.Close()
-	name, err := findSender(ring, c.String("sender"), m)
-	if err != nil {
-		return fmt.Errorf("message %d: %w", number, err)
+	if l.trust == trustForged {
+		return fmt.Errorf("message %s: %w: it is signed in somebody else's name", word, hybrid.ErrNotAuthentic)
 	}
-	o, err := newOpener(c, ring, name)
-	if err != nil {
-		return err
-	}
-	var text bytes.Buffer
-	if err := o.open(&text, bytes.NewReader(m.Payload)); err != nil {
-		return fmt.Errorf("message %d, verified with %s.pub: %w", number, name, err)
-	}
-	o.report()
-	signer, err := signerOf(ring, o.by)
-	if err != nil {
-		return err
-	}
-	say(c, "message %d is signed with %s", number, signer)
-	return show(c, text.Bytes())
+	return nil
 }
 
-// signerOf says whose key a signature was made with, and what is known of that.
-func signerOf(ring *keyring.Ring, key keyring.PublicKey) (string, error) {
-	if key.Former {
-		return "a former key of " + key.Name, nil
+// introduce says who vouches for a message.
+func introduce(c *cli.Context, word string, l *letter) {
+	for _, note := range l.notes {
+		say(c, "message %s: %s", word, note)
 	}
-	t, err := ring.Trust(key.Name)
-	switch t.State {
-	case keyring.Verified:
-		return fmt.Sprintf("the key of %s, which is verified", key.Name), err
-	case keyring.Changed:
-		return fmt.Sprintf("the known key of %s, but THE DIRECTORY HAS ANOTHER: see xm key accept --help", key.Name), err
+	switch {
+	case !l.payload:
+		say(c, "message %s is not encrypted, and nobody vouches for it", word)
+	case l.signer == keyring.Own:
+		say(c, "message %s is signed with your own key", word)
+	case l.trust != trustForged:
+		say(c, "message %s is signed with %s", word, l.signedWith())
 	}
-	return fmt.Sprintf("the key of %s, which is known, but not verified: see xm key verify --help", key.Name), err
 }
 
-// findSender finds whose keys to verify with. The address in the message only
-// says where to look: the signature decides.
-func findSender(ring *keyring.Ring, asked string, m mailclient.Message) (string, error) {
-	if asked != "" {
-		return asked, nil
+// signedWith says whose key a signature was made with, and what is known of that.
+func (l *letter) signedWith() string {
+	switch {
+	case l.former:
+		return "a former key of " + l.signer
+	case l.trust == trustVerified:
+		return fmt.Sprintf("the key of %s, which is verified", l.signer)
+	case l.trust == trustChanged:
+		return fmt.Sprintf("the known key of %s, but THE DIRECTORY HAS ANOTHER: see xm key accept --help", l.signer)
 	}
-	if m.Sender == "" {
-		return "", fmt.Errorf("%w: the message names no sender: say --sender NAME", keyring.ErrNotFound)
-	}
-	local, _, _ := strings.Cut(m.Sender, "@")
-	for _, name := range []string{m.Sender, local} {
-		if name == keyring.Own || name == keyring.Server {
-			continue // nobody's name
+	return fmt.Sprintf("the key of %s, which is known, but not verified: see xm key verify --help", l.signer)
+}
+
+// showLetter prints a message as a person reads it.
+func showLetter(c *cli.Context, l *letter) error {
+	page := newPage(c)
+	if l.isBare {
+		text, err := io.ReadAll(io.LimitReader(l.content, maxBareText))
+		if err != nil {
+			return err
 		}
-		_, _, err := ring.PublicKeys(name)
-		// A sender that no key can be named after is somebody's idea of a joke.
-		if err == nil || !errors.Is(err, keyring.ErrNotFound) && !errors.Is(err, keyring.ErrName) {
-			return name, err
-		}
+		page.message(string(text))
+		return page.show()
 	}
-	return "", fmt.Errorf("%w: the keys directory has no NAME.pub for %q or %q; xm key fetch may get it", keyring.ErrNotFound, m.Sender, local)
-}
-
-// show prints text. On a terminal, what could command it is made harmless, and
-// each line is marked as the message's.
-func show(c *cli.Context, text []byte) error {
-	out, ok := c.App.Writer.(*os.File)
-	if !ok || !term.IsTerminal(int(out.Fd())) {
-		_, err := c.App.Writer.Write(text)
+	m, err := message.Read(l.content)
+	if err != nil {
 		return err
 	}
-	var marked bytes.Buffer
-	for line := range bytes.Lines(text) {
-		marked.WriteString("| ")
-		marked.Write(line)
+	keep, saved := message.Keep(nil), []string(nil)
+	if dir := c.String("save"); dir != "" {
+		s, err := newSaver(dir, keysDir(c))
+		if err != nil {
+			return err
+		}
+		defer s.close()
+		keep = func(a message.Attachment, content io.Reader) error {
+			path, err := s.save(a, content)
+			saved = append(saved, path)
+			return err
+		}
 	}
-	if !bytes.HasSuffix(marked.Bytes(), []byte("\n")) {
-		marked.WriteByte('\n')
+	body, err := m.Body(keep)
+	if err != nil {
+		return err
 	}
-	w := mailclient.NewTerminalWriter(out)
-	_, err := marked.WriteTo(w)
-	return errors.Join(err, w.Close())
+	page.header(l.header)
+	page.message(body.Text)
+	for i, a := range body.Attachments {
+		where := ""
+		if i < len(saved) {
+			where = ", saved as " + saved[i]
+		}
+		page.line(fmt.Sprintf("[attachment %d: %q, %s, %s%s]", i+1, mailclient.Printable(a.Name), mailclient.Printable(a.Type), octets(a.Octets), where))
+	}
+	if err := page.show(); err != nil {
+		return err
+	}
+	if body.Problem != nil {
+		say(c, "warning: the message is damaged: %s", mailclient.Printable(body.Problem.Error()))
+	}
+	return nil
 }
+
+// maxBareText bounds a text without a header that is shown.
+const maxBareText = 64 << 20

@@ -32,6 +32,7 @@ func TestMain(m *testing.M) {
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "xm:", err)
 		}
+		notePeak()
 		os.Exit(commands.ExitCode(err))
 	}})
 }
@@ -40,7 +41,9 @@ func TestMain(m *testing.M) {
 // "exits CODE command..." runs a command that must fail with that code.
 // "serve ARG..." runs xm ARG... serve until the script ends, on free ports, and
 // sets $SMTP, $POP3 and $REGD to where that is, and $FINGERPRINT to its key's.
-// $CERT and $CERT_KEY are files of a certificate for localhost.
+// "ids" sets $ID1, $ID2 ... from what xm inbox --json printed; "draft" sets
+// $DRAFT to the only one in $HOME; "replay DIR" delivers the first message in a
+// Maildir's directory again. $CERT and $CERT_KEY are files of a certificate for localhost.
 //
 // With -short, as the race detector's run has it, they are left out: each command
 // is a process of its own, and most derive keys, which takes the detector long.
@@ -65,7 +68,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("GORACE", os.Getenv("GORACE"))
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "serve": serve},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "serve": serve, "ids": ids, "draft": draft, "replay": replay},
 	})
 }
 

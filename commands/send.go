@@ -4,14 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"xm/hybrid"
-	"xm/internal/config"
 	"xm/internal/mailclient"
+	"xm/internal/message"
 	"xm/userdb"
 )
 
@@ -20,81 +22,205 @@ func send() *cli.Command {
 		Name:      "send",
 		Usage:     "encrypt a message for USER, sign it and mail it",
 		ArgsUsage: "USER [MESSAGE...]",
-		Description: "Encrypts for the owner of USER.pub and signs with key.priv. Without MESSAGE, standard\n" +
-			"input is sent. A key that is not at hand is fetched from your registration server, or\n" +
-			"another whose key is pinned. A USER without a domain gets yours. The mail's own subject says nothing;\n" +
-			"names and the time can be seen on the way.",
-		Flags:  accountFlags(inputFlag("send `FILE`"), offlineFlag(), passphraseFlag()),
+		Description: "Encrypts for the owner of USER.pub and signs with key.priv, subject and attachments\n" +
+			"and all; names and the time can be seen on the way. Without MESSAGE, $EDITOR is opened\n" +
+			"on a terminal, and standard input is sent where there is none. A USER without a domain\n" +
+			"gets yours. A key that is not at hand is fetched, from a server whose key is pinned: your\n" +
+			"own, say. If one recipient has no key, nothing is sent to anybody. What could not be\n" +
+			"sent is kept: the error says where, and xm send --draft FILE sends it.\n\n" +
+			"   xm send bob --cc carol -s Plans -a plan.pdf 'See the attachment.'",
+		Flags:  accountFlags(composeFlags()...),
 		Action: runSend,
 	}
 }
 
+// composeFlags are those of all commands that send a message.
+func composeFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "s", Usage: "the `SUBJECT`, which is encrypted too"},
+		&cli.StringSliceFlag{Name: "a", Usage: "attach `FILE`; may be repeated"},
+		&cli.StringSliceFlag{Name: "to", Usage: "send it to `USER`, too; may be repeated"},
+		&cli.StringSliceFlag{Name: "cc", Usage: "send a copy to `USER`; may be repeated"},
+		&cli.StringSliceFlag{Name: "bcc", Usage: "send a copy to `USER` that the others do not learn of; may be repeated"},
+		inputFlag("send the text in `FILE`"),
+		&cli.StringFlag{Name: "draft", Usage: "send the message that was kept in `FILE`, and remove it"},
+		&cli.BoolFlag{Name: "copy", Usage: "mail a copy to yourself, encrypted for your own key"},
+		&cli.BoolFlag{Name: "plain", Usage: "do NOT encrypt: everybody on the way can read it"},
+		&cli.BoolFlag{Name: "n", Usage: "send nothing; show what would be sent"},
+		offlineFlag(), passphraseFlag(),
+	}
+}
+
 func runSend(c *cli.Context) error {
+	if c.IsSet("draft") {
+		return runSendDraft(c)
+	}
 	if err := wantArgs(c, 1, -1); err != nil {
 		return err
 	}
-	account, err := loadAccount(c)
+	a, err := loadAccount(c)
 	if err != nil {
 		return err
 	}
-	name, err := userdb.ParseName(c.Args().First())
+	l := newLetterTo(c, a)
+	l.add("to", c.Args().First())
+	l.words = c.Args().Tail()
+	return l.send()
+}
+
+// composer makes a message of what the command line says.
+type composer struct {
+	c       *cli.Context
+	account account
+	draft   message.Draft
+	to      []recipient
+	words   []string // the text
+	quote   string   // what an editor begins with
+	problem error    // with a recipient
+}
+
+func newLetterTo(c *cli.Context, a account) *composer {
+	now := time.Now()
+	l := &composer{c: c, account: a, draft: message.Draft{From: message.Address{Address: a.address},
+		Subject: c.String("s"), Date: now, MessageID: message.NewID(a.address)}}
+	return l
+}
+
+// add adds a recipient: kind is "to", "cc" or "bcc".
+func (l *composer) add(kind, user string) {
+	name, err := userdb.ParseName(user)
 	if err != nil {
-		return usageError{err.Error()}
+		l.problem = errors.Join(l.problem, usageError{err.Error()})
+		return
 	}
-	if account.PasswordFile == stdio && c.NArg() == 1 && !c.IsSet("i") {
-		return usageErrorf("standard input can't be both the password and the message")
-	}
-	payload, err := sealMessage(c, name.String())
-	if err != nil {
-		return err
-	}
-	from, to := addressOf(account.User, account), addressOf(name.String(), account)
-	message, err := mailclient.Compose(from, to, payload, time.Now())
-	if err != nil {
-		return err
-	}
-	auth, err := submissionCredentials(c, account)
-	if err != nil {
-		return err
-	}
-	if err := mailclient.Submit(c.Context, account.SMTP, from, to, message, auth); err != nil {
-		var refused *mailclient.ReplyError
-		if errors.As(err, &refused) && strings.HasPrefix(refused.Reply, "550 5.1.1") {
-			return fmt.Errorf("%s: %w: %w", to, errNotFound, err)
+	address := message.Address{Address: l.account.addressOf(name.String())}
+	for _, r := range l.to {
+		if strings.EqualFold(r.address, address.Address) {
+			return // once is enough
 		}
-		return interrupted(c.Context, err)
 	}
-	say(c, "sent to %s, encrypted", to)
+	switch kind {
+	case "to":
+		l.draft.To = append(l.draft.To, address)
+	case "cc":
+		l.draft.Cc = append(l.draft.Cc, address)
+	}
+	l.to = append(l.to, recipient{name: name.String(), address: address.Address, blind: kind == "bcc"})
+}
+
+// send makes the message and sends it. Whatever can be wrong is found before the
+// text is asked for.
+func (l *composer) send() error {
+	c := l.c
+	for _, kind := range []string{"to", "cc", "bcc"} {
+		for _, user := range c.StringSlice(kind) {
+			l.add(kind, user)
+		}
+	}
+	if c.Bool("copy") {
+		l.add("bcc", l.account.User)
+	}
+	if l.problem != nil {
+		return l.problem
+	}
+	o := &outgoing{c: c, account: l.account, plain: c.Bool("plain"), to: l.to}
+	if err := errors.Join(o.findKeys(), l.attach()); err != nil {
+		return err
+	}
+	spool, cleanUp := newSpool()
+	defer cleanUp()
+	text, err := l.text(spool)
+	if err != nil {
+		return err
+	}
+	if l.draft.Text, err = l.textOrFile(text); err != nil {
+		return err
+	}
+	if o.content, err = newHidden(spool); err != nil {
+		return err
+	}
+	form := message.Inside
+	if o.plain {
+		form = message.Transport
+	}
+	if err := writeBuffered(o.content, func(w io.Writer) error { return l.draft.Write(w, form) }); err != nil {
+		return err
+	}
+	if c.Bool("n") {
+		return o.preview(l.draft.Subject)
+	}
+	return o.deliver()
+}
+
+// findKeys gets what the message is to be sealed with, if it is.
+func (o *outgoing) findKeys() error {
+	if o.plain {
+		return nil
+	}
+	ring, err := openKeys(o.c)
+	if err != nil {
+		return err
+	}
+	defer ring.Close()
+	if o.from, err = ownKey(o.c, ring); err != nil {
+		return err
+	}
+	return findKeys(o.c, o.account, ring, o.to)
+}
+
+// attach opens each file once, so that what can't be read is known early.
+func (l *composer) attach() error {
+	for _, path := range l.c.StringSlice("a") {
+		open := func() (io.ReadCloser, error) {
+			f, err := os.Open(path)
+			if err != nil {
+				return nil, err
+			}
+			if st, err := f.Stat(); err != nil || st.IsDir() {
+				f.Close()
+				return nil, errors.Join(err, fmt.Errorf("%s is a directory", path))
+			}
+			return f, nil
+		}
+		f, err := open()
+		if err != nil {
+			return fmt.Errorf("attach: %w", err)
+		}
+		f.Close()
+		l.draft.Files = append(l.draft.Files, message.File{Name: filepath.Base(path), Open: open})
+	}
 	return nil
 }
 
-// sealMessage makes the payload of the message that the command line gives.
-func sealMessage(c *cli.Context, name string) ([]byte, error) {
-	keys, err := readKeys(c, []string{name})
+// textOrFile returns the text. What is no text is attached instead, octet for
+// octet.
+func (l *composer) textOrFile(text *hidden) (io.Reader, error) {
+	valid, err := isUTF8(text)
 	if err != nil {
 		return nil, err
 	}
-	in, err := messageInput(c, c.Args().Tail())
-	if err != nil {
+	if _, err := text.Seek(0, io.SeekStart); err != nil {
 		return nil, err
 	}
-	defer in.close()
-	message, err := io.ReadAll(in)
-	if err != nil {
-		return nil, err
+	if valid {
+		return text, nil
 	}
-	return hybrid.Seal(message, keys.to[0], keys.from)
+	l.draft.Files = append([]message.File{{Name: "message", Type: "application/octet-stream",
+		Open: func() (io.ReadCloser, error) { return io.NopCloser(text), nil }}}, l.draft.Files...)
+	return strings.NewReader(""), nil
 }
 
-// submissionCredentials are used by servers that ask for them. Many do not, so
-// nobody is asked for a password here.
-func submissionCredentials(c *cli.Context, a config.Account) (*mailclient.Credentials, error) {
-	if a.PasswordFile == "" {
-		return nil, nil
+// preview shows what would be sent.
+func (o *outgoing) preview(subject string) error {
+	rows := [][]string{}
+	for _, r := range o.to {
+		how, size := "NOT encrypted", o.content.octets
+		if !o.plain {
+			how = "for the key " + r.keyName + ", " + hybrid.Fingerprint(r.key)
+			size = message.Sealed{From: o.account.address, To: r.address}.Octets(o.sealer(r.key).PayloadSize(size))
+		}
+		rows = append(rows, []string{r.address, octets(size), how})
 	}
-	password, err := passwordFromFile(c, a.PasswordFile)
-	if err != nil {
-		return nil, err
-	}
-	return &mailclient.Credentials{User: a.User, Password: password}, nil
+	say(o.c, "nothing is sent; subject %q would go from %s to:", mailclient.Printable(subject), o.account.address)
+	return printTable(o.c.App.Writer, 1000, rows)
 }

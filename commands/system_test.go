@@ -84,6 +84,7 @@ func (s *system) xm(person, stdin string, args ...string) (stdout, stderr string
 	s.t.Helper()
 	cmd := exec.Command("xm", append([]string{"--keys", filepath.Join(s.dir, person), "--data", filepath.Join(s.dir, "data")}, args...)...)
 	cmd.Dir = s.dir
+	cmd.Env = append(os.Environ(), "HOME="+filepath.Join(s.dir, person), "XDG_CONFIG_HOME=", "XDG_DATA_HOME=")
 	var out, errs bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &errs
 	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
@@ -179,8 +180,9 @@ func TestFromKeygenToADecryptedMail(t *testing.T) {
 	s.copy("alice/key.pub", "bob/alice.pub")
 	s.copy("bob/key.pub", "alice/bob.pub")
 
-	const text = "Meet me at the bridge.\n\x00\xff binary too\n"
-	s.client("alice", text, "send", "bob")
+	const text = "Meet me at the bridge.\n\x1b[2J escapes too\n"
+	const shown = "Meet me at the bridge.\n\ufffd[2J escapes too\n"
+	s.client("alice", text, "send", "bob", "-s", "Plans")
 	if disk := s.onDisk("bob"); strings.Contains(disk, "bridge") || !strings.Contains(disk, `filename="enc"`) {
 		t.Errorf("on the server's disk lies\n%s", disk)
 	}
@@ -190,10 +192,10 @@ func TestFromKeygenToADecryptedMail(t *testing.T) {
 		Encrypted     bool
 	}
 	if err := json.Unmarshal([]byte(s.client("bob", "", "inbox", "--json")), &list); err != nil || len(list) != 1 ||
-		list[0].From != "alice@localhost" || !list[0].Encrypted || list[0].Number != 1 || list[0].Subject == "" {
+		list[0].From != "alice@localhost" || !list[0].Encrypted || list[0].Number != 1 || list[0].Subject != "Plans" {
 		t.Errorf("the inbox: %+v, %v", list, err)
 	}
-	if got := s.client("bob", "", "read", "1"); got != text {
+	if got := s.client("bob", "", "read", "1"); !strings.HasSuffix(got, "\nSubject: Plans\n\n"+shown) {
 		t.Errorf("bob reads %q", got)
 	}
 	// Somebody else's key in the place of alice's: not authentic, and not shown.
@@ -216,7 +218,7 @@ func TestFromKeygenToADecryptedMail(t *testing.T) {
 	}
 	// Nobody vouches for plain mail.
 	s.dialog("smtp", "S: 220 *\nC: HELO a\nS: 250 *\nC: MAIL FROM:<alice@localhost>\nS: 250 *\nC: RCPT TO:<bob>\nS: 250 *\nC: DATA\nS: 354 *\nC: From: alice@localhost\nC: Subject: \x1b[2J\u202e\nC:\nC: plain text\nC: .\nS: 250 *\nC: QUIT\nS: 221 *\nX\n")
-	if got := s.client("bob", "", "read", "2"); !strings.HasSuffix(got, "\n\nplain text\n") {
+	if got := s.client("bob", "", "read", "2"); !strings.HasSuffix(got, "Subject: \ufffd[2J\ufffd\n\nplain text\n") {
 		t.Errorf("plain mail reads %q", got)
 	}
 	stdout, stderr, code = s.xm("bob", "", append([]string{"read", "2", "--sender", "alice"}, s.account("bob")...)...)

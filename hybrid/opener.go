@@ -80,16 +80,9 @@ func position(src io.Reader) (io.ReadSeeker, int64, error) {
 func (o Opener) authenticate(h header) (Opened, []byte, error) {
 	var opened Opened
 	if o.Format == Signed {
-		digest := sha256.Sum256(h.signedPart())
-		opened.From = -1
-		for i, key := range o.From {
-			if key.Size() == len(h.sig) && rsa.VerifyPSS(key, crypto.SHA256, digest[:], h.sig, pssOptions(key)) == nil {
-				opened.From = i
-				break
-			}
-		}
-		if opened.From < 0 {
-			return Opened{}, nil, refuse("the signature is not this sender's, or the payload was changed")
+		var err error
+		if opened.From, err = o.verifySignature(h); err != nil {
+			return Opened{}, nil, err
 		}
 	}
 	key, at := decryptKey(h.ek, o.To)
@@ -106,6 +99,30 @@ func (o Opener) authenticate(h header) (Opened, []byte, error) {
 	}
 	opened.To = at
 	return opened, key, nil
+}
+
+// verifySignature finds whose signature the header has, as an index of From.
+func (o Opener) verifySignature(h header) (from int, err error) {
+	digest := sha256.Sum256(h.signedPart())
+	for i, key := range o.From {
+		if key.Size() == len(h.sig) && rsa.VerifyPSS(key, crypto.SHA256, digest[:], h.sig, pssOptions(key)) == nil {
+			return i, nil
+		}
+	}
+	return 0, refuse("the signature is not this sender's, or the payload was changed")
+}
+
+// Signer tells who signed a payload of which src gives the beginning, as an
+// index of From. What it says may have been changed all the same: Open alone
+// tells. The error matches ErrNotAuthentic if none of From did, or if that much
+// of the payload is not there.
+func (o Opener) Signer(src io.Reader) (from int, err error) {
+	o.More = func() ([]*rsa.PrivateKey, error) { return nil, nil } // a key of any size
+	h, _, err := readHeader(bufio.NewReaderSize(src, headerBuffer), Signed, o.signatureSizes(), o.keySizes())
+	if err != nil {
+		return 0, err
+	}
+	return o.verifySignature(h)
 }
 
 // decryptKey decrypts the message key with the first key that does it; nil if

@@ -54,6 +54,15 @@ func (s Sealer) Seal(dst io.Writer, src io.Reader) error {
 	return w.spooled(src)
 }
 
+// PayloadSize is how many octets the payload of a message of so many octets has.
+func (s Sealer) PayloadSize(message int64) int64 {
+	fields, octets := int64(4), int64(s.To.Size()+ivSize+tagSize)+message
+	if s.Format == Signed {
+		fields, octets = fields+1, octets+int64(s.From.Size())
+	}
+	return 2*octets + fields
+}
+
 // checkLength refuses what is too long before work starts, where that can be
 // told.
 func checkLength(src io.Reader) error {

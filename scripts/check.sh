@@ -28,12 +28,13 @@ xm/smtpd                 internal/line internal/sasl
 xm/pop3d                 internal/line internal/sasl
 xm/userdb                internal/safefile
 xm/userdb/regd           hybrid internal/line internal/regwire userdb
-xm/internal/config
+xm/internal/config       internal/safefile
 xm/internal/keyring      hybrid internal/safefile
 xm/internal/line
 xm/internal/line/linetest
 xm/internal/maildir      internal/safefile
-xm/internal/mailclient   hybrid internal/line
+xm/internal/mailclient   internal/line internal/sasl
+xm/internal/message
 xm/internal/regclient    hybrid internal/regwire
 xm/internal/regwire      hybrid
 xm/internal/safefile

@@ -50,19 +50,24 @@
 //	requests_per_minute    = 300               # of an address; 0: no limit
 //	registrations_per_hour = 30                # likewise
 //
-//	[account]                                  # for xm send, inbox and read
-//	user          = "alice@localhost.com"
-//	password_file = "password"                 # its first line
-//	smtp          = "127.0.0.1:2525"
-//	pop3          = "127.0.0.1:2110"
-//	server        = "mail.example.org"         # registration, HOST[:PORT]
+//	[account]                                  # for the mail client, where no
+//	user             = "alice@localhost.com"   # xm login was made
+//	password         = "secret"                # or one of the next two
+//	password_file    = "password"              # its first line
+//	password_command = "pass show mail"        # the first line that sh prints
+//	smtp             = "127.0.0.1:2525"        # or smtps://HOST:PORT: TLS from
+//	pop3             = "127.0.0.1:2110"        # the start; also on 465 and 995
+//	tls_fingerprint  = ""                      # SHA-256 of the certificate
+//	keys             = ""                      # where --keys says nothing
+//	server           = "mail.example.org"      # registration, HOST[:PORT]
 //
 //	[directories]                              # who knows the keys of a domain
 //	"example.org" = "https://mail.example.org" # https:// asks for TLS
 //
 // Everything has a default; the values above are the defaults, but for hostname,
-// postmaster, the aliases, cert and key, user, password_file, server and the
-// directories. A service without an address to listen on is switched off.
+// postmaster, the aliases, the users' quotas, cert and key, user, the three
+// passwords, server and the directories. A service without an address to listen
+// on is switched off.
 // Limits of smtp are those of submission, too. Relative paths are relative to
 // the directory of the file. A key that is not listed here is an error.
 package config
@@ -154,11 +159,15 @@ type Regd struct {
 
 // Account is for the mail client.
 type Account struct {
-	User         string `toml:"user"`
-	PasswordFile string `toml:"password_file"`
-	SMTP         string `toml:"smtp"`
-	POP3         string `toml:"pop3"`
-	Server       string `toml:"server"`
+	User            string `toml:"user"`
+	Password        string `toml:"password,omitempty"`
+	PasswordFile    string `toml:"password_file,omitempty"`
+	PasswordCommand string `toml:"password_command,omitempty"`
+	SMTP            string `toml:"smtp"`
+	POP3            string `toml:"pop3"`
+	TLSFingerprint  string `toml:"tls_fingerprint,omitempty"`
+	Keys            string `toml:"keys,omitempty"`
+	Server          string `toml:"server,omitempty"`
 }
 
 func defaults() (Config, error) {
@@ -246,7 +255,7 @@ func (c *Config) resolvePaths(dir string, md toml.MetaData) {
 	if md.IsDefined("data_dir") {
 		c.DataDir = under(dir, c.DataDir)
 	}
-	for _, file := range []*string{&c.Account.PasswordFile, &c.TLS.Cert, &c.TLS.Key} {
+	for _, file := range []*string{&c.Account.PasswordFile, &c.Account.Keys, &c.TLS.Cert, &c.TLS.Key} {
 		if *file != "" {
 			*file = under(dir, *file)
 		}
@@ -305,6 +314,9 @@ func (c *Config) checkAddresses() error {
 	} {
 		if addr == "" && !strings.HasPrefix(name, "account.") {
 			continue // switched off
+		}
+		if _, after, found := strings.Cut(addr, "://"); found && strings.HasPrefix(name, "account.") {
+			addr = after
 		}
 		if _, _, err := net.SplitHostPort(addr); err != nil {
 			return fmt.Errorf("%s = %q is not HOST:PORT", name, addr)

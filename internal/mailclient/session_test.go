@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -16,7 +17,7 @@ import (
 
 // script is a server that plays its part of a dialog: each line that it is sent
 // must be the next "C: ", and is answered with the "S: " lines after it. "BODY"
-// reads a message, "CUT" closes the connection.
+// reads a message, "TLS" begins it, "CUT" closes the connection.
 func script(t *testing.T, dialog string) (addr string, done <-chan string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -45,6 +46,14 @@ func playServer(conn net.Conn, dialog string) string {
 		switch {
 		case step == "CUT":
 			return ""
+		case step == "TLS":
+			secured := tls.Server(conn, serverTLS)
+			if err := secured.Handshake(); err != nil {
+				return err.Error()
+			}
+			conn, in = secured, bufio.NewReader(secured)
+		case strings.HasPrefix(step, "R: "): // octets as they are
+			io.WriteString(conn, strings.ReplaceAll(step[3:], `\n`, "\r\n"))
 		case strings.HasPrefix(step, "S: "):
 			io.WriteString(conn, step[3:]+"\r\n")
 		case strings.HasPrefix(step, "C: "):
@@ -62,6 +71,26 @@ func playServer(conn net.Conn, dialog string) string {
 }
 
 const message = "Subject: x\r\n\r\n.hello\r\n"
+
+// submit sends the message to one recipient.
+func submit(server Server, from, to string, auth *Credentials) error {
+	s, err := OpenSMTP(context.Background(), server, auth)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	refused, err := s.Send(Envelope{From: from, To: []string{to}}, func(w io.Writer) error {
+		_, err := io.WriteString(w, message)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if refused[0] == nil {
+		s.Quit()
+	}
+	return refused[0]
+}
 
 func TestSubmit(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -123,7 +152,7 @@ func TestSubmit(t *testing.T) {
 		"long line":    {dialog: "S: 220 " + strings.Repeat("x", 5000), want: "over 4096 octets"},
 	} {
 		addr, done := script(t, c.dialog)
-		err := Submit(context.Background(), addr, "alice@localhost", "bob@localhost", []byte(message), c.auth)
+		err := submit(Server{Addr: addr}, "alice@localhost", "bob@localhost", c.auth)
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
@@ -138,12 +167,12 @@ func TestSubmit(t *testing.T) {
 
 func TestAddressesCannotInject(t *testing.T) {
 	addr, _ := script(t, "S: 220 x\nC: EHLO [127.0.0.1]\nS: 250 x")
-	err := Submit(context.Background(), addr, "a@b>\r\nRCPT TO:<c@d", "bob@localhost", []byte(message), nil)
+	err := submit(Server{Addr: addr}, "a@b>\r\nRCPT TO:<c@d", "bob@localhost", nil)
 	if err == nil || !strings.Contains(err.Error(), "can't be part of a command") {
 		t.Errorf("got %v", err)
 	}
-	addr, _ = script(t, "S: +OK\nC: USER alice\nS: +OK")
-	_, err = OpenPOP3(context.Background(), addr, Credentials{"alice", "sec\rret"})
+	addr, _ = script(t, "S: +OK\nC: CAPA\nS: -ERR\nC: USER alice\nS: +OK")
+	_, err = OpenPOP3(context.Background(), Server{Addr: addr}, Credentials{"alice", "sec\rret"})
 	if err == nil || !strings.Contains(err.Error(), "can't be part of a command") || strings.Contains(err.Error(), "ret") {
 		t.Errorf("got %v", err)
 	}
@@ -152,6 +181,8 @@ func TestAddressesCannotInject(t *testing.T) {
 func TestPOP3(t *testing.T) {
 	addr, done := script(t, `
 		S: +OK hello
+		C: CAPA
+		S: -ERR what
 		C: USER alice
 		S: +OK
 		C: PASS two  words
@@ -160,6 +191,11 @@ func TestPOP3(t *testing.T) {
 		S: +OK
 		S: 1 10
 		S: 3 20 and more
+		S: .
+		C: UIDL
+		S: +OK
+		S: 1 one
+		S: 3 three
 		S: .
 		C: TOP 1 5
 		S: +OK
@@ -170,12 +206,12 @@ func TestPOP3(t *testing.T) {
 		S: -ERR gone
 		C: QUIT
 		S: +OK`)
-	p, err := OpenPOP3(context.Background(), addr, Credentials{"alice", "two  words"})
+	p, err := OpenPOP3(context.Background(), Server{Addr: addr}, Credentials{"alice", "two  words"})
 	if err != nil {
 		t.Fatal(err, <-done)
 	}
 	list, err := p.List()
-	if err != nil || len(list) != 2 || list[1] != (Listing{3, 20}) {
+	if err != nil || len(list) != 2 || list[1] != (Listing{3, 20, "three"}) {
 		t.Errorf("LIST: %v, %v", list, err)
 	}
 	top, err := p.Top(1, 5)
@@ -183,10 +219,12 @@ func TestPOP3(t *testing.T) {
 		t.Errorf("TOP: %q, %v", top, err)
 	}
 	var refused *ReplyError
-	if _, err := p.Retrieve(3); !errors.As(err, &refused) || refused.Reply != "-ERR gone" {
+	if err := p.Retrieve(3, io.Discard); !errors.As(err, &refused) || refused.Reply != "-ERR gone" {
 		t.Errorf("RETR: %v", err)
 	}
-	p.Quit()
+	if err := p.Quit(); err != nil {
+		t.Error(err)
+	}
 	if problem := <-done; problem != "" {
 		t.Error(problem)
 	}
@@ -194,13 +232,13 @@ func TestPOP3(t *testing.T) {
 
 func TestPOP3Failures(t *testing.T) {
 	for dialog, want := range map[string]string{
-		"S: +OK\nC: USER alice\nS: +OK\nC: PASS secret\nS: -ERR [AUTH] \x1b[2Jno": "PASS with: -ERR [AUTH] \ufffd[2Jno",
-		"S: 220 smtp":                     "not POP3",
-		"S: +OK\nC: USER alice\nCUT":      "broke the connection off",
-		"S: " + strings.Repeat("x", 5000): "over 4096 octets",
+		"S: +OK\nC: CAPA\nS: -ERR\nC: USER alice\nS: +OK\nC: PASS secret\nS: -ERR [AUTH] \x1b[2Jno": "PASS with: -ERR [AUTH] \ufffd[2Jno",
+		"S: 220 smtp": "not POP3",
+		"S: +OK\nC: CAPA\nS: -ERR\nC: USER alice\nCUT": "broke the connection off",
+		"S: " + strings.Repeat("x", 5000):              "over 4096 octets",
 	} {
 		addr, done := script(t, dialog)
-		_, err := OpenPOP3(context.Background(), addr, Credentials{"alice", "secret"})
+		_, err := OpenPOP3(context.Background(), Server{Addr: addr}, Credentials{"alice", "secret"})
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%.40q: %v, want %q", dialog, err, want)
 		}
@@ -208,7 +246,7 @@ func TestPOP3Failures(t *testing.T) {
 			t.Errorf("%.40q: the server %s", dialog, problem)
 		}
 	}
-	const login = "S: +OK\nC: USER alice\nS: +OK\nC: PASS secret\nS: +OK\nC: LIST\n"
+	const login = "S: +OK\nC: CAPA\nS: -ERR\nC: USER alice\nS: +OK\nC: PASS secret\nS: +OK\nC: LIST\n"
 	for dialog, want := range map[string]string{
 		login + "S: +OK\nS: one\nS: .":           "not POP3",
 		login + "S: +OK\nS: 1 10\nCUT":           "unexpected EOF",
@@ -216,7 +254,7 @@ func TestPOP3Failures(t *testing.T) {
 		login + "S: +OK\nS: 1 10\nS: 1 10\nS: .": "not POP3",
 	} {
 		addr, _ := script(t, dialog)
-		p, err := OpenPOP3(context.Background(), addr, Credentials{"alice", "secret"})
+		p, err := OpenPOP3(context.Background(), Server{Addr: addr}, Credentials{"alice", "secret"})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,0 +1,116 @@
+package commands
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"xm/internal/mailclient"
+	"xm/internal/message"
+	"xm/userdb"
+)
+
+// runSendDraft sends what could not be sent before.
+func runSendDraft(c *cli.Context) error {
+	if err := wantArgs(c, 0, 0); err != nil {
+		return err
+	}
+	a, err := loadAccount(c)
+	if err != nil {
+		return err
+	}
+	path := c.String("draft")
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	r, err := newLetterReader(c, a, askPassphrase(c))
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	l, err := r.open(f)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	o := &outgoing{c: c, account: a, plain: !l.payload}
+	if o.content, err = copyDraft(r, l); err != nil {
+		return err
+	}
+	if o.to, err = draftRecipients(path); err != nil {
+		return err
+	}
+	if err := o.findKeys(); err != nil {
+		return err
+	}
+	return sendDraft(o, path)
+}
+
+// sendDraft removes the file once everybody has the message, or another draft
+// is there for those who have not.
+func sendDraft(o *outgoing, path string) error {
+	if o.c.Bool("n") {
+		return o.preview("of the draft")
+	}
+	err := o.deliver()
+	if errors.Is(err, errNotKept) {
+		return err
+	}
+	return errors.Join(err, os.Remove(path))
+}
+
+// copyDraft leaves the first line of a plain draft out.
+func copyDraft(r *letterReader, l *letter) (*hidden, error) {
+	content, err := newHidden(r.spool)
+	if err != nil {
+		return nil, err
+	}
+	if !l.payload {
+		if err := skipLine(l.content); err != nil {
+			return nil, err
+		}
+	}
+	return content, writeBuffered(content, func(w io.Writer) error {
+		_, err := io.Copy(w, l.content)
+		return err
+	})
+}
+
+// skipLine reads a line, octet by octet, so that nothing after it is read.
+func skipLine(r io.Reader) error {
+	for c := make([]byte, 1); c[0] != '\n'; {
+		if _, err := io.ReadFull(r, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// draftRecipients reads the first line of a draft.
+func draftRecipients(path string) (to []recipient, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	m, err := message.Read(f)
+	if err != nil {
+		return nil, err
+	}
+	for _, word := range strings.Fields(m.Header.Get(draftField)) {
+		address, blind := strings.CutPrefix(word, "-")
+		if _, err := userdb.ParseName(address); err != nil {
+			return nil, fmt.Errorf("%s: %s: %w", path, draftField, err)
+		}
+		to = append(to, recipient{name: address, address: address, blind: blind})
+	}
+	if to == nil {
+		return nil, fmt.Errorf("%s is no draft of xm's: it has no field %s", path, mailclient.Printable(draftField))
+	}
+	return to, nil
+}

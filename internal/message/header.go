@@ -1,0 +1,235 @@
+package message
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net/mail"
+	"net/textproto"
+	"strings"
+	"time"
+)
+
+// Address is a mailbox.
+type Address struct {
+	Name    string `json:"name,omitempty"` // as a person reads it
+	Address string `json:"address"`
+}
+
+// String is the address, after the name if there is one. Who did not write one
+// has a name alone.
+func (a Address) String() string {
+	switch {
+	case a.Name == "":
+		return a.Address
+	case a.Address == "":
+		return a.Name
+	}
+	return a.Name + " <" + a.Address + ">"
+}
+
+// Header is what a message says of itself. It may say anything.
+type Header struct {
+	From, ReplyTo, To, Cc []Address
+	Subject               string
+	Date                  time.Time // zero if there is none
+	MessageID             string    // as "<...>"; "" if there is none
+	InReplyTo, References string
+
+	fields textproto.MIMEHeader
+}
+
+// Get returns a field's value as it came; "" if there is none.
+func (h Header) Get(name string) string { return h.fields.Get(name) }
+
+// Sender is the address that a message says it is from; "" if it does not.
+func (h Header) Sender() string {
+	if len(h.From) == 0 {
+		return ""
+	}
+	return h.From[0].Address
+}
+
+// maxHeader bounds a header in octets.
+const maxHeader = 1 << 20
+
+var errHeaderTooLong = errors.New("the header is too long")
+
+// readHeader reads header fields up to an empty line, or to the first line that
+// is no field, which is left. It is lenient, as net/mail is not: a broken line
+// must not hide a message.
+func readHeader(in *bufio.Reader) (textproto.MIMEHeader, error) {
+	fields, left := textproto.MIMEHeader{}, maxHeader
+	last, folded := "", []string(nil)
+	unfold := func() {
+		if values := fields[last]; len(folded) > 0 {
+			values[len(values)-1] = strings.Join(append(values[len(values)-1:], folded...), " ")
+			folded = nil
+		}
+	}
+	defer unfold()
+	for {
+		if !isFieldNext(in, last != "") {
+			return fields, nil
+		}
+		line, err := readLine(in, &left)
+		if err != nil && err != io.EOF {
+			return fields, err
+		}
+		text := strings.TrimRight(line, "\r\n")
+		name, value, _ := strings.Cut(text, ":")
+		switch {
+		case text == "":
+			return fields, nil
+		case text[0] == ' ' || text[0] == '\t': // RFC 5322, section 2.2.3
+			folded = append(folded, strings.TrimSpace(text))
+		default:
+			unfold()
+			last = textproto.CanonicalMIMEHeaderKey(strings.TrimRight(name, " \t"))
+			fields[last] = append(fields[last], strings.TrimSpace(value))
+		}
+		if err == io.EOF {
+			return fields, nil
+		}
+	}
+}
+
+// isFieldNext looks whether a line of the header, or its end, comes next.
+func isFieldNext(in *bufio.Reader, folds bool) bool {
+	begin, _ := in.Peek(maxFieldName)
+	if len(begin) == 0 {
+		return false
+	}
+	if begin[0] == ' ' || begin[0] == '\t' {
+		return folds
+	}
+	for i, c := range begin {
+		switch {
+		case c == ':':
+			return i > 0
+		case c == '\n':
+			return i == 0 || i == 1 && begin[0] == '\r'
+		case c == ' ' || c == '\t' || c == '\r' && i == 0: // obsolete blanks before the colon (RFC 5322, section 4.5.8)
+		case c <= ' ' || c > 126:
+			return false
+		case i > 0 && (begin[i-1] == ' ' || begin[i-1] == '\t'):
+			return false // words
+		}
+	}
+	return false
+}
+
+const maxFieldName = 200
+
+func readLine(in *bufio.Reader, left *int) (string, error) {
+	var line []byte
+	for {
+		part, err := in.ReadSlice('\n')
+		line = append(line, part...)
+		if *left -= len(part); *left < 0 {
+			return "", errHeaderTooLong
+		}
+		if err != bufio.ErrBufferFull {
+			return string(line), err
+		}
+	}
+}
+
+func parseHeader(fields textproto.MIMEHeader) Header {
+	h := Header{fields: fields}
+	h.From = addresses(fields, "From")
+	if len(h.From) == 0 {
+		h.From = addresses(fields, "Return-Path") // the original's messages have no more
+	}
+	h.ReplyTo, h.To, h.Cc = addresses(fields, "Reply-To"), addresses(fields, "To"), addresses(fields, "Cc")
+	h.Subject = decodeText(fields.Get("Subject"))
+	if d, err := mail.ParseDate(fields.Get("Date")); err == nil {
+		h.Date = d
+	}
+	h.MessageID = firstID(fields.Get("Message-Id"))
+	h.InReplyTo = firstID(fields.Get("In-Reply-To"))
+	h.References = strings.Join(ids(fields.Get("References")), " ")
+	return h
+}
+
+// ids finds the message ids in a field (RFC 5322, section 3.6.4).
+func ids(s string) (all []string) {
+	for _, word := range strings.Fields(s) {
+		if len(word) > 2 && len(word) <= 998 && word[0] == '<' && word[len(word)-1] == '>' && !strings.ContainsFunc(word, func(r rune) bool { return r <= ' ' || r == 127 }) {
+			all = append(all, word)
+		}
+	}
+	return all
+}
+
+func firstID(s string) string {
+	if all := ids(s); len(all) > 0 {
+		return all[0]
+	}
+	return ""
+}
+
+// maxAddresses bounds how many of a field are looked at.
+const maxAddresses = 1000
+
+func addresses(fields textproto.MIMEHeader, name string) (all []Address) {
+	parser := mail.AddressParser{WordDecoder: &words}
+	for _, value := range fields[name] {
+		if value == "" || value == "<>" {
+			continue
+		}
+		list, err := parser.ParseList(value)
+		if err != nil {
+			all = append(all, looseAddress(value))
+		}
+		for _, a := range list {
+			all = append(all, Address{validUTF8(a.Name), validUTF8(a.Address)})
+		}
+	}
+	return all[:min(len(all), maxAddresses)]
+}
+
+// looseAddress finds the address in a field that is not as RFC 5322 has it. The
+// Address is empty where there is none.
+func looseAddress(value string) Address {
+	text := decodeText(value)
+	name, address := text, ""
+	if open := strings.LastIndexByte(text, '<'); open >= 0 {
+		name = strings.Trim(text[:open], " \t\"")
+		address, _, _ = strings.Cut(text[open+1:], ">")
+	} else if strings.Contains(text, "@") && !strings.ContainsAny(text, " \t,") {
+		name, address = "", text
+	}
+	if strings.ContainsAny(address, " \t") {
+		name, address = text, ""
+	}
+	return Address{name, address}
+}
+
+// SplitFields reads a header, and returns its fields as they are, folds and
+// CRLFs included; body is the rest.
+func SplitFields(r io.Reader) (fields []string, body io.Reader, err error) {
+	in, left := bufio.NewReader(r), maxHeader
+	for isFieldNext(in, len(fields) > 0) {
+		line, err := readLine(in, &left)
+		if err != nil && err != io.EOF {
+			return nil, nil, err
+		}
+		switch {
+		case strings.TrimRight(line, "\r\n") == "":
+			return fields, in, nil
+		case line[0] == ' ' || line[0] == '\t':
+			fields[len(fields)-1] += line
+		default:
+			fields = append(fields, line)
+		}
+	}
+	return fields, in, nil
+}
+
+// ParseFields reads fields that SplitFields gave. Bcc is told apart, since it is
+// nobody's to read.
+func ParseFields(fields []string) (h Header, bcc []Address) {
+	parsed, _ := readHeader(bufio.NewReader(strings.NewReader(strings.Join(fields, ""))))
+	return parseHeader(parsed), addresses(parsed, "Bcc")
+}

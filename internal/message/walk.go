@@ -1,0 +1,222 @@
+package message
+
+import (
+	"bufio"
+	"encoding/base64"
+	"errors"
+	"io"
+	"mime"
+	"mime/multipart"
+	"mime/quotedprintable"
+	"net/textproto"
+	"regexp"
+	"strings"
+)
+
+const (
+	// maxDepth limits how deep parts within parts are looked into, and maxParts
+	// how many there are.
+	maxDepth = 20
+	maxParts = 1000
+)
+
+// PayloadName is the name of the part that holds a payload.
+const PayloadName = "enc"
+
+// Message is one that is being read.
+type Message struct {
+	Header Header
+	body   *bufio.Reader
+}
+
+// Read reads a message's header. The rest of r is read by Walk.
+func Read(r io.Reader) (*Message, error) {
+	in := bufio.NewReader(r)
+	fields, err := readHeader(in)
+	return &Message{parseHeader(fields), in}, err
+}
+
+// IsEntity reports whether a payload's message is one of ours, rather than the
+// plain text that payloads held before. in is left as it is; its buffer has 64
+// octets or more.
+func IsEntity(in *bufio.Reader) bool {
+	begin, _ := in.Peek(len(firstLine))
+	return string(begin) == firstLine
+}
+
+const firstLine = "MIME-Version: 1.0\r\n"
+
+// Part is a part of a message that has no parts itself.
+type Part struct {
+	Type        string            // as "text/plain", in lower case
+	Params      map[string]string // of Type
+	Name        string            // the file name that it gives itself; it may be a path, or anything
+	Disposition string            // "attachment", "inline" or ""
+	Header      textproto.MIMEHeader
+	// Body is the content, decoded; that of text to be shown is converted to
+	// UTF-8 where the charset is known.
+	Body *bufio.Reader
+	// Alternatives has the multipart/alternative that the part is in, and which
+	// of its alternatives it belongs to.
+	Alternatives []Alternative
+	// Depth is 0 for a message without parts.
+	Depth int
+}
+
+// Alternative is one of those of a multipart/alternative.
+type Alternative struct{ Of, Number int }
+
+// ErrStop ends a Walk without an error.
+var ErrStop = errors.New("enough")
+
+// Walk calls visit for each part. Errors of visit end it; errors of the message
+// itself, such as a missing end, are returned after all that can be read.
+func (m *Message) Walk(visit func(*Part) error) error {
+	w := walker{visit: visit}
+	err := w.entity(m.Header.fields, m.body, nil, 0)
+	if err == nil {
+		err = w.problem
+	}
+	if errors.Is(err, ErrStop) {
+		return nil
+	}
+	return err
+}
+
+// IsPayload reports whether the part is, or is named as, a payload.
+func (p *Part) IsPayload() bool {
+	if p.Name == PayloadName {
+		return true
+	}
+	begin, _ := p.Body.Peek(barePayloadLook)
+	if p.Type != "text/plain" || !barePayload.Match(begin) {
+		return false
+	}
+	for { // the payload begins the body, but for empty lines
+		if c, err := p.Body.ReadByte(); err != nil || c != '\r' && c != '\n' {
+			return err == nil && p.Body.UnreadByte() == nil
+		}
+	}
+}
+
+// barePayload begins a payload in a line of its own: a signature of a key of
+// 2048 bits or more.
+var barePayload = regexp.MustCompile(`^[\r\n]*[0-9a-f]{512,}\$`)
+
+const barePayloadLook = 4096/4 + 64
+
+type walker struct {
+	visit        func(*Part) error
+	parts        int
+	alternatives int
+	problem      error // with the message
+}
+
+func (w *walker) entity(fields textproto.MIMEHeader, body io.Reader, in []Alternative, depth int) error {
+	if w.parts++; w.parts > maxParts {
+		w.note(errors.New("the message has too many parts"))
+		return ErrStop
+	}
+	kind, params, err := mime.ParseMediaType(fields.Get("Content-Type"))
+	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) || !strings.Contains(kind, "/") {
+		kind, params = looseType(fields.Get("Content-Type"))
+	}
+	if strings.HasPrefix(kind, "multipart/") && params["boundary"] != "" && depth < maxDepth {
+		return w.multipart(kind, multipart.NewReader(body, params["boundary"]), in, depth)
+	}
+	p := &Part{Type: kind, Params: params, Header: fields, Alternatives: in, Depth: depth}
+	disposition, dparams, err := mime.ParseMediaType(fields.Get("Content-Disposition"))
+	if err == nil || errors.Is(err, mime.ErrInvalidMediaParameter) {
+		p.Disposition = disposition
+	}
+	p.Name = decodeText(dparams["filename"])
+	if p.Name == "" {
+		p.Name = decodeText(params["name"])
+	}
+	p.Body = bufio.NewReader(w.decoded(p, body))
+	return w.visit(p)
+}
+
+// looseType takes what it can from a Content-Type that is not as it should be.
+func looseType(s string) (string, map[string]string) {
+	kind, _, _ := strings.Cut(strings.ToLower(s), ";")
+	if kind = strings.TrimSpace(kind); knownType.MatchString(kind) && !strings.HasPrefix(kind, "multipart/") {
+		return kind, nil
+	}
+	return "text/plain", nil // RFC 2045, section 5.2: the default
+}
+
+var knownType = regexp.MustCompile(`^[a-z]+/[a-z0-9.+-]+$`)
+
+func (w *walker) multipart(kind string, parts *multipart.Reader, in []Alternative, depth int) error {
+	of := 0
+	if kind == "multipart/alternative" {
+		w.alternatives++
+		of = w.alternatives
+	}
+	for number := 0; ; number++ {
+		part, err := parts.NextRawPart()
+		if err != nil {
+			if err != io.EOF {
+				w.note(err)
+			}
+			return nil
+		}
+		inner := in
+		if of > 0 {
+			inner = append(in[:len(in):len(in)], Alternative{of, number})
+		}
+		fields := part.Header
+		if kind == "multipart/digest" && fields.Get("Content-Type") == "" { // RFC 2046, section 5.1.5
+			fields.Set("Content-Type", "message/rfc822")
+		}
+		if err := w.entity(fields, part, inner, depth+1); err != nil {
+			return err
+		}
+	}
+}
+
+// note keeps the first problem of a message.
+func (w *walker) note(err error) {
+	if w.problem == nil {
+		w.problem = err
+	}
+}
+
+// decoded undoes a Content-Transfer-Encoding (RFC 2045, section 6) and a
+// charset.
+func (w *walker) decoded(p *Part, r io.Reader) io.Reader {
+	switch strings.ToLower(strings.TrimSpace(p.Header.Get("Content-Transfer-Encoding"))) {
+	case "quoted-printable":
+		r = quotedprintable.NewReader(r)
+	case "base64":
+		r = base64.NewDecoder(base64.StdEncoding, base64Digits{r})
+	}
+	if p.isText() {
+		converted, err := charsetReader(p.Params["charset"], r)
+		if err != nil {
+			w.note(err)
+			return r
+		}
+		return converted
+	}
+	return r
+}
+
+// base64Digits leaves out what is not base64, as RFC 2045, section 6.8, wants.
+type base64Digits struct{ r io.Reader }
+
+func (b base64Digits) Read(p []byte) (int, error) {
+	for {
+		n, err := b.r.Read(p)
+		kept := p[:0]
+		for _, c := range p[:n] {
+			if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '+' || c == '/' || c == '=' {
+				kept = append(kept, c)
+			}
+		}
+		if len(kept) > 0 || err != nil || len(p) == 0 {
+			return len(kept), err
+		}
+	}
+}
