@@ -9,6 +9,7 @@ package commands
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -17,6 +18,9 @@ import (
 	"xm/internal/config"
 	"xm/internal/keyring"
 )
+
+// keysVariable stands for --keys.
+const keysVariable = "XM_KEYS"
 
 // version is that of the next release.
 const version = "0.1.0"
@@ -34,11 +38,12 @@ func New() *cli.App {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "config", Usage: "read the settings from `FILE` (default: ./xm.toml, then xm/xm.toml in your config directory)", EnvVars: []string{"XM_CONFIG"}},
 			&cli.StringFlag{Name: "data", Usage: "users.txt and the mail are in `DIR` (default: data_dir of the config, else data)"},
-			&cli.StringFlag{Name: "keys", Usage: "the keys are in `DIR`", Value: ".", EnvVars: []string{"XM_KEYS"}},
+			&cli.StringFlag{Name: "keys", Usage: "the keys are in `DIR`", Value: ".", EnvVars: []string{keysVariable}},
 		},
 		Commands: []*cli.Command{
 			keygen(), encrypt(), decrypt(), register(),
 			key(), user(),
+			initCommand(), showConfig(),
 			smtpdCommand(), pop3dCommand(), regdCommand(), serve(),
 			send(), inbox(), read(),
 		},
@@ -103,8 +108,21 @@ func loadConfig(c *cli.Context) (config.Config, error) {
 	}
 	if c.IsSet("data") {
 		cfg.DataDir = c.String("data")
+		cfg.SetBy("data_dir", "--data")
+	}
+	if c.IsSet("keys") && c.String("keys") != "" {
+		cfg.Regd.Keys = c.String("keys")
+		cfg.SetBy("regd.keys", keysSource(c))
 	}
 	return cfg, nil
+}
+
+// keysSource tells what named the keys directory.
+func keysSource(c *cli.Context) string {
+	if dir := os.Getenv(keysVariable); dir != "" && dir == c.String("keys") {
+		return keysVariable
+	}
+	return "--keys"
 }
 
 // keysDir is where the keys are.

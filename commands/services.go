@@ -13,6 +13,7 @@ import (
 
 	"xm/hybrid"
 	"xm/internal/config"
+	"xm/internal/keyring"
 	"xm/internal/line"
 	"xm/internal/maildir"
 	"xm/internal/safefile"
@@ -148,7 +149,7 @@ func (h *host) pop3(log *slog.Logger) (func(context.Context, net.Listener) error
 }
 
 func (h *host) regd(log *slog.Logger) (func(context.Context, net.Listener) error, error) {
-	ring, err := createKeys(h.c)
+	ring, err := keyring.Create(h.cfg.Regd.Keys, askPassphrase(h.c))
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +158,7 @@ func (h *host) regd(log *slog.Logger) (func(context.Context, net.Listener) error
 	if err != nil {
 		return nil, err
 	}
-	dir, err := filepath.Abs(keysDir(h.c))
+	dir, err := filepath.Abs(h.cfg.Regd.Keys)
 	if err != nil {
 		return nil, err
 	}

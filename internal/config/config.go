@@ -43,6 +43,7 @@
 //
 //	[regd]
 //	listen = "127.0.0.1:60085"
+//	keys   = "."                               # of the server's key pair
 //
 //	[account]                                  # for xm send, inbox and read
 //	user          = "alice@localhost.com"
@@ -89,6 +90,10 @@ type Config struct {
 	POP3       POP3       `toml:"pop3"`
 	Regd       Regd       `toml:"regd"`
 	Account    Account    `toml:"account"`
+
+	// File is where it was read from; empty for none.
+	File    string            `toml:"-"`
+	sources map[string]string // FILE:LINE, or the flag, of each setting that was made
 }
 
 // TLS is the servers' certificate and key, if they have one.
@@ -128,6 +133,7 @@ type POP3 struct {
 // Regd is for xm regd.
 type Regd struct {
 	Listen string `toml:"listen"`
+	Keys   string `toml:"keys"`
 }
 
 // Account is for the mail client.
@@ -154,7 +160,7 @@ func defaults() (Config, error) {
 			Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 		},
 		POP3:    POP3{Listen: pop3},
-		Regd:    Regd{Listen: regd},
+		Regd:    Regd{Listen: regd, Keys: "."},
 		Account: Account{SMTP: smtp, POP3: pop3},
 	}, nil
 }
@@ -172,21 +178,44 @@ func Load(path string) (Config, error) {
 			return c, err
 		}
 	}
-	md, err := toml.DecodeFile(path, &c)
+	data, err := os.ReadFile(path)
 	if err != nil {
-		return Config{}, explain(path, err)
+		return Config{}, err
+	}
+	err = c.read(path, string(data))
+	return c, err
+}
+
+// Check reports whether text is a config.
+func Check(text string) error {
+	c, err := defaults()
+	if err != nil {
+		return err
+	}
+	return c.read("xm.toml", text)
+}
+
+// read takes the settings of a file over the ones that are there.
+func (c *Config) read(path, data string) error {
+	md, err := toml.Decode(data, c)
+	if err != nil {
+		return explain(path, err)
+	}
+	c.File = path
+	for key, line := range lines(data, md) {
+		c.SetBy(key, fmt.Sprintf("%s:%d", path, line))
 	}
 	if unknown := md.Undecoded(); len(unknown) > 0 {
-		return Config{}, fmt.Errorf("%s: unknown setting %q", path, unknown[0].String())
+		return c.unknown(unknown[0].String())
 	}
 	c.resolvePaths(filepath.Dir(path), md)
 	if err := c.foldPostmaster(); err != nil {
-		return Config{}, fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %w", path, err)
 	}
 	if err := c.check(); err != nil {
-		return Config{}, fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %w", path, err)
 	}
-	return c, nil
+	return nil
 }
 
 func find() (string, error) {
@@ -209,16 +238,23 @@ func explain(path string, err error) error {
 	if errors.As(err, &syntax) {
 		return fmt.Errorf("%s, line %d: %s", path, syntax.Position.Line, syntax.Message)
 	}
-	var file *fs.PathError
-	if errors.As(err, &file) { // it names the file
-		return err
-	}
 	return fmt.Errorf("%s: %w", path, err)
+}
+
+func (c *Config) unknown(key string) error {
+	err := fmt.Errorf("%s: unknown setting %q", c.sources[strings.ToLower(key)], key)
+	if meant := suggest(key); meant != "" {
+		err = fmt.Errorf("%w; is it %q?", err, meant)
+	}
+	return err
 }
 
 func (c *Config) resolvePaths(dir string, md toml.MetaData) {
 	if md.IsDefined("data_dir") {
 		c.DataDir = under(dir, c.DataDir)
+	}
+	if md.IsDefined("regd", "keys") {
+		c.Regd.Keys = under(dir, c.Regd.Keys)
 	}
 	for _, file := range []*string{&c.Account.PasswordFile, &c.TLS.Cert, &c.TLS.Key} {
 		if *file != "" {
