@@ -43,7 +43,7 @@ func New() *cli.App {
 		Commands: []*cli.Command{
 			keygen(), encrypt(), decrypt(), register(),
 			key(), user(),
-			initCommand(), showConfig(),
+			initCommand(), showConfig(), mailbox(),
 			smtpdCommand(), pop3dCommand(), regdCommand(), serve(),
 			send(), inbox(), read(),
 		},

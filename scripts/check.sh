@@ -34,6 +34,7 @@ xm/internal/line
 xm/internal/line/linetest
 xm/internal/maildir      internal/safefile
 xm/internal/mailclient   hybrid internal/line
+xm/internal/mbox
 xm/internal/safefile
 xm/internal/sasl
 xm/scripts/regtool       hybrid
@@ -49,7 +50,7 @@ go list -f '{{.ImportPath}}{{range .Imports}} {{.}}{{end}}' ./... | while read -
     esac
   done
 done
-for pkg in hybrid internal/line internal/safefile; do
+for pkg in hybrid internal/line internal/mbox internal/safefile; do
   outside=$(go list -deps -f '{{if not .Standard}}{{.ImportPath}}{{end}}' "./$pkg" | grep -vx "xm/$pkg" || true)
   [ -z "$outside" ] || fail "$pkg may use the standard library alone, not $outside"
 done
