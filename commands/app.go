@@ -43,7 +43,7 @@ func New() *cli.App {
 		Commands: []*cli.Command{
 			keygen(), encrypt(), decrypt(), register(),
 			key(), user(),
-			initCommand(), showConfig(), mailbox(), backup(), restore(),
+			initCommand(), showConfig(), mailbox(), backup(), restore(), doctorCommand(),
 			smtpdCommand(), pop3dCommand(), regdCommand(), serve(),
 			send(), inbox(), read(),
 		},

@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"slices"
 	"strings"
@@ -103,7 +104,11 @@ func runServers(c *cli.Context, main string, services []service) error {
 	if err != nil {
 		return err
 	}
-	h, err := openHost(c)
+	cfg, err := loadConfig(c)
+	if err != nil {
+		return err
+	}
+	h, err := openHost(c, cfg, slog.New(slog.NewTextHandler(c.App.ErrWriter, nil)))
 	if err != nil {
 		return err
 	}

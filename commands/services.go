@@ -61,16 +61,12 @@ type host struct {
 	logins *sasl.Limiter
 }
 
-func openHost(c *cli.Context) (h *host, err error) {
-	cfg, err := loadConfig(c)
-	if err != nil {
-		return nil, err
-	}
+func openHost(c *cli.Context, cfg config.Config, log *slog.Logger) (h *host, err error) {
 	if err := safefile.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return nil, err
 	}
 	h = &host{
-		c: c, cfg: cfg, log: slog.New(slog.NewTextHandler(c.App.ErrWriter, nil)),
+		c: c, cfg: cfg, log: log,
 		limits: &line.Limits{MaxConns: cfg.SMTP.MaxConnections, MaxPerAddr: cfg.SMTP.MaxPerAddress},
 		logins: &sasl.Limiter{MaxFailures: cfg.Login.MaxFailures},
 	}
