@@ -68,7 +68,7 @@ func (s *session) mail(arg string) reply {
 		return r
 	}
 	if !from.ascii() && !tx.utf8 {
-		return needsUTF8
+		return needsUTF8(550)
 	}
 	if r := s.checkSender(from); r.code != 0 {
 		return r
@@ -77,8 +77,10 @@ func (s *session) mail(arg string) reply {
 	return reply{250, "2.1.0", "OK", false}
 }
 
-// needsUTF8 is RFC 6531, section 3.5.
-var needsUTF8 = reply{553, "5.6.7", "An address with non-ASCII characters needs MAIL with SMTPUTF8", false}
+// needsUTF8 is RFC 6531, section 3.5: 550 to MAIL, 553 to RCPT.
+func needsUTF8(code int) reply {
+	return reply{code, "5.6.7", "An address with non-ASCII characters needs MAIL with SMTPUTF8", false}
+}
 
 // readMailParams returns a reply if a parameter keeps the transaction from
 // beginning, else the zero reply.

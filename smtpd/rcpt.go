@@ -21,7 +21,7 @@ func (s *session) rcpt(arg string) reply {
 	case len(params) > 0:
 		return s.refuse(reply{555, "5.5.4", "RCPT parameter not recognized", false})
 	case !to.ascii() && !s.tx.utf8:
-		return s.refuse(needsUTF8)
+		return s.refuse(needsUTF8(553))
 	case len(s.tx.recipients) >= s.srv.maxRecipients():
 		// RFC 5321, section 4.5.3.1.10.
 		s.tx.deferred++

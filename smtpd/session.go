@@ -190,7 +190,7 @@ func init() { // not a literal: help, which is in the table, reads it
 	commands = map[string]command{
 		"HELO":     {"HELO name", optional, false, (*session).helo},
 		"EHLO":     {"EHLO name", optional, false, (*session).ehlo},
-		"STARTTLS": {"STARTTLS", none, true, (*session).startTLS},
+		"STARTTLS": {"STARTTLS", none, false, (*session).startTLS}, // RFC 3207 asks for no EHLO before it, and GNU SASL sends none
 		"AUTH":     {"AUTH mechanism [initial-response]", required, true, (*session).auth},
 		"MAIL":     {"MAIL FROM:<address> [SIZE=octets] [BODY=8BITMIME] [SMTPUTF8] [AUTH=address]", required, true, (*session).mail},
 		"RCPT":     {"RCPT TO:<address>", required, true, (*session).rcpt},

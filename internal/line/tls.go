@@ -125,7 +125,7 @@ func (c *Conn) StartTLS() (dropped int, err error) {
 	if !c.CanStartTLS() {
 		return 0, ErrNoTLS
 	}
-	if err := c.out.Flush(); err != nil {
+	if err := c.Flush(); err != nil {
 		return 0, err
 	}
 	dropped = c.in.Buffered()
