@@ -70,7 +70,7 @@ func records(cfg config.Config, addrs []netip.Addr) []record {
 			continue // nobody's in DNS
 		}
 		note := ""
-		if port(cfg.SMTP.Listen) != "25" {
+		if portOf(cfg.SMTP.Listen) != "25" {
 			note = "other servers come to port 25, and smtp.listen is " + cfg.SMTP.Listen
 		}
 		list = append(list, record{domain, "MX", "10 " + cfg.Hostname + ".", note})
@@ -109,7 +109,7 @@ func serviceRecords(cfg config.Config, domain string) (list []record) {
 		}
 		data := "0 0 0 ."
 		if addr := s.configured(cfg); addr != "" && !onLoopback(addr) {
-			data = "0 1 " + port(addr) + " " + cfg.Hostname + "."
+			data = "0 1 " + portOf(addr) + " " + cfg.Hostname + "."
 		}
 		list = append(list, record{name + "._tcp." + domain, "SRV", data, ""})
 	}
@@ -117,7 +117,7 @@ func serviceRecords(cfg config.Config, domain string) (list []record) {
 	return list
 }
 
-func port(addr string) string {
+func portOf(addr string) string {
 	_, port, _ := net.SplitHostPort(addr) // config has checked it
 	return port
 }

@@ -89,6 +89,8 @@ type Config struct {
 	Submission Submission `toml:"submission"`
 	POP3       POP3       `toml:"pop3"`
 	Regd       Regd       `toml:"regd"`
+	Log        Log        `toml:"log"`
+	Metrics    Metrics    `toml:"metrics"`
 	Account    Account    `toml:"account"`
 
 	// File is where it was read from; empty for none.
@@ -136,6 +138,23 @@ type Regd struct {
 	Keys   string `toml:"keys"`
 }
 
+// The formats of the log.
+const (
+	LogText = "text"
+	LogJSON = "json"
+)
+
+// Log is what the servers log.
+type Log struct {
+	Format string `toml:"format"`
+	Level  string `toml:"level"`
+}
+
+// Metrics is where the servers can be asked how they are.
+type Metrics struct {
+	Listen string `toml:"listen"`
+}
+
 // Account is for the mail client.
 type Account struct {
 	User         string `toml:"user"`
@@ -161,6 +180,7 @@ func defaults() (Config, error) {
 		},
 		POP3:    POP3{Listen: pop3},
 		Regd:    Regd{Listen: regd, Keys: "."},
+		Log:     Log{Format: LogText, Level: "info"},
 		Account: Account{SMTP: smtp, POP3: pop3},
 	}, nil
 }
@@ -280,6 +300,8 @@ func (c *Config) check() error {
 		return errors.New("smtp.max_recipients, max_connections and max_per_address are 1 or more")
 	case c.Login.FailureDelay < 0 || c.Login.MaxFailures < 1:
 		return errors.New("login.failure_delay can't be negative, login.max_failures is 1 or more")
+	case c.Log.Format != LogText && c.Log.Format != LogJSON:
+		return fmt.Errorf("log.format is %q or %q", LogText, LogJSON)
 	case slices.Contains(c.Domains, ""):
 		return errors.New("domains holds an empty one")
 	case (c.TLS.Cert == "") != (c.TLS.Key == ""):
@@ -293,7 +315,7 @@ func (c *Config) check() error {
 func (c *Config) checkAddresses() error {
 	for name, addr := range map[string]string{
 		"smtp.listen": c.SMTP.Listen, "submission.listen": c.Submission.Listen, "submission.listen_tls": c.Submission.ListenTLS,
-		"pop3.listen": c.POP3.Listen, "regd.listen": c.Regd.Listen, "account.smtp": c.Account.SMTP, "account.pop3": c.Account.POP3,
+		"pop3.listen": c.POP3.Listen, "regd.listen": c.Regd.Listen, "metrics.listen": c.Metrics.Listen, "account.smtp": c.Account.SMTP, "account.pop3": c.Account.POP3,
 	} {
 		if addr == "" && !strings.HasPrefix(name, "account.") {
 			continue // switched off
