@@ -44,6 +44,7 @@ func New() *cli.App {
 			keygen(), encrypt(), decrypt(), register(),
 			key(), user(),
 			initCommand(), showConfig(), mailbox(), backup(), restore(), doctorCommand(),
+			man(), completion(),
 			smtpdCommand(), pop3dCommand(), regdCommand(), serve(),
 			send(), inbox(), read(),
 		},
