@@ -36,7 +36,7 @@ func New() *cli.App {
 			"Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not authentic (changed, forged,\n" +
 			"for another key, or no payload), 4 not found (no such key, user or message).",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "config", Usage: "read the settings from `FILE` (default: ./xm.toml, then xm/xm.toml in your config directory)", EnvVars: []string{"XM_CONFIG"}},
+			&cli.StringFlag{Name: "config", Usage: "read the settings from `FILE` (default: ./xm.toml, then xm/xm.toml in your config directory, then /etc/xm/xm.toml)", EnvVars: []string{"XM_CONFIG"}},
 			&cli.StringFlag{Name: "data", Usage: "users.txt and the mail are in `DIR` (default: data_dir of the config, else data)"},
 			&cli.StringFlag{Name: "keys", Usage: "the keys are in `DIR`", Value: ".", EnvVars: []string{keysVariable}},
 		},

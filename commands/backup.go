@@ -92,6 +92,10 @@ func (b *copier) keys(from, to string) error {
 	if err := b.mkdir(from, to); err != nil {
 		return err
 	}
+	return b.keyFiles(from, to)
+}
+
+func (b *copier) keyFiles(from, to string) error {
 	for _, pattern := range []string{"*.priv", "*.pub"} {
 		files, err := filepath.Glob(filepath.Join(from, pattern))
 		if err != nil {

@@ -31,6 +31,12 @@ var (
 	}
 )
 
+// Where the Debian package has things.
+const (
+	systemConfig = "/etc/xm/xm.toml"
+	systemState  = "/var/lib/xm"
+)
+
 func initCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "init",
@@ -44,6 +50,7 @@ func initCommand() *cli.Command {
 			&cli.StringSliceFlag{Name: "domain", Usage: "`DOMAIN` whose mail it takes: example.org. May be repeated"},
 			&cli.StringFlag{Name: "postmaster", Usage: "`USER` who gets the mail for postmaster"},
 			&cli.BoolFlag{Name: "standard-ports", Usage: "listen on ports 25, 587, 465, 110 and 60085 of all addresses, not on high ones of this machine alone"},
+			&cli.BoolFlag{Name: "system", Usage: "set up what the Debian package installs: --config /etc/xm/xm.toml --data /var/lib/xm/data --keys /var/lib/xm/keys --standard-ports"},
 			listenFlag("`SERVICE=HOST:PORT`"),
 			&cli.StringFlag{Name: "tls-cert", Usage: "the TLS certificate chain is `FILE`; none is made"},
 			&cli.StringFlag{Name: "tls-key", Usage: "the private key of --tls-cert is `FILE`"},
@@ -63,6 +70,7 @@ type setup struct {
 	listen     map[string]string // by service
 	cert, key  string
 	selfSigned bool
+	system     bool // what a package installs
 }
 
 func runInit(c *cli.Context) error {
@@ -91,7 +99,10 @@ func runInit(c *cli.Context) error {
 }
 
 func newSetup(c *cli.Context) (*setup, error) {
-	s := &setup{file: "xm.toml", cert: c.String("tls-cert"), key: c.String("tls-key"), selfSigned: !c.IsSet("tls-cert")}
+	s := &setup{file: "xm.toml", cert: c.String("tls-cert"), key: c.String("tls-key"), selfSigned: !c.IsSet("tls-cert"), system: c.Bool("system")}
+	if s.system {
+		s.file = systemConfig
+	}
 	if c.String("config") != "" {
 		s.file = c.String("config")
 	}
@@ -100,6 +111,9 @@ func newSetup(c *cli.Context) (*setup, error) {
 	}
 	s.dir = filepath.Dir(s.file)
 	s.data, s.keys = filepath.Join(s.dir, "data"), filepath.Join(s.dir, "server")
+	if s.system {
+		s.data, s.keys = filepath.Join(systemState, "data"), filepath.Join(systemState, "keys")
+	}
 	if c.IsSet("data") {
 		s.data = c.String("data")
 	}
@@ -107,11 +121,11 @@ func newSetup(c *cli.Context) (*setup, error) {
 		s.keys = c.String("keys")
 	}
 	if s.selfSigned {
-		s.cert, s.key = filepath.Join(s.dir, "cert.pem"), filepath.Join(s.dir, "key.pem")
+		s.cert, s.key = filepath.Join(s.keys, "tls-cert.pem"), filepath.Join(s.keys, "tls-key.pem")
 	}
 	var err error
 	s.listen, err = readListen(c, "", services)
-	if c.Bool("standard-ports") {
+	if c.Bool("standard-ports") || s.system {
 		for service, addr := range standardPorts {
 			if s.listen[service] == "" {
 				s.listen[service] = addr
@@ -235,21 +249,26 @@ func (s *setup) make(c *cli.Context, text string) (fingerprint string, err error
 	if err != nil {
 		return "", err
 	}
-	root, err := os.OpenRoot(s.dir)
-	if err != nil {
-		return "", err
-	}
-	defer root.Close()
 	if s.selfSigned {
 		cert, key, err := selfSigned(append([]string{s.hostname}, s.domains...))
 		if err != nil {
 			return "", err
 		}
-		if err := errors.Join(safefile.WriteNew(root, filepath.Base(s.key), key, 0o600), safefile.WriteNew(root, filepath.Base(s.cert), cert, 0o644)); err != nil {
+		if err := errors.Join(writeNew(s.key, key, 0o600), writeNew(s.cert, cert, 0o644)); err != nil {
 			return "", err
 		}
 	}
-	return hybrid.Fingerprint(&key.PublicKey), safefile.WriteNew(root, filepath.Base(s.file), []byte(text), 0o644)
+	return hybrid.Fingerprint(&key.PublicKey), writeNew(s.file, []byte(text), 0o644)
+}
+
+// writeNew writes a file, which belongs to the owner of its directory.
+func writeNew(path string, data []byte, mode fs.FileMode) error {
+	root, err := os.OpenRoot(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return safefile.WriteNew(root, filepath.Base(path), data, mode)
 }
 
 // explain tells what there is now, and what to do next.
@@ -262,6 +281,10 @@ func (s *setup) explain(c *cli.Context, fingerprint string) error {
 	if s.selfSigned {
 		certificate += ", self-signed: mail programs will ask whether to trust it"
 	}
+	run := xm + " serve"
+	if s.system {
+		run = "systemctl enable --now xm"
+	}
 	_, err := fmt.Fprintf(c.App.Writer, `settings      %[2]s: each is explained there
 certificate   %[3]s
 server's key  %[4]s, for the users, as server.pub
@@ -271,7 +294,7 @@ Next:
   %[1]s user add NAME    add each of the users
   %[1]s doctor --dns     print the DNS records to set
   %[1]s doctor           see what is missing
-  %[1]s serve            run it
-`, xm, s.file, certificate, filepath.Join(s.keys, "key.pub"), fingerprint)
+  %[6]s   run it
+`, xm, s.file, certificate, filepath.Join(s.keys, "key.pub"), fingerprint, run)
 	return err
 }

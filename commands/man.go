@@ -85,7 +85,7 @@ func writeCommandsPage(w io.Writer, app *cli.App) error {
 	r.flags(app.Flags)
 	r.section("COMMANDS", "Each has --help.")
 	r.commands(app.Name, app.Commands)
-	r.section("FILES", "./xm.toml, then xm/xm.toml in the user's config directory, unless --config or XM_CONFIG names another: see xm.toml(5).")
+	r.section("FILES", "./xm.toml, then xm/xm.toml in the user's config directory, then /etc/xm/xm.toml, unless --config or XM_CONFIG names another: see xm.toml(5).")
 	r.section("SEE ALSO", "xm.toml(5)")
 	_, err := io.WriteString(w, r.String())
 	return err

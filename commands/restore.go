@@ -86,6 +86,9 @@ func (b *copier) restoreAll(cfg config.Config, from string) error {
 	if err := b.restoreData(filepath.Join(from, backupData), cfg.DataDir); err != nil {
 		return fmt.Errorf("%w\nthe data directory %s has a part of the backup: empty it before you try again", err, cfg.DataDir)
 	}
+	if err := b.restoreKeys(filepath.Join(from, backupKeys), cfg.Regd.Keys); err != nil {
+		return err
+	}
 	for saved, to := range map[string]string{backupCert: cfg.TLS.Cert, backupKey: cfg.TLS.Key} {
 		if to == "" {
 			continue
@@ -94,7 +97,7 @@ func (b *copier) restoreAll(cfg config.Config, from string) error {
 			return err
 		}
 	}
-	return b.restoreKeys(filepath.Join(from, backupKeys), cfg.Regd.Keys)
+	return nil
 }
 
 // restoreData fills a directory, which may be a file system of its own.
@@ -116,13 +119,15 @@ func (b *copier) restoreKeys(from, to string) error {
 		say(b.c, "the keys in %s stay as they are", to)
 		return nil
 	}
-	if entries, err := os.ReadDir(to); err == nil && len(entries) == 0 {
-		if err := os.Remove(to); err != nil {
-			return err
-		}
+	st, err := os.Stat(from)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // the backup has none
 	}
-	if err := safefile.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+	if err != nil {
 		return err
 	}
-	return b.keys(from, to)
+	if err := safefile.MkdirAll(to, st.Mode().Perm()); err != nil {
+		return err
+	}
+	return errors.Join(b.giveAway(to, st), b.keyFiles(from, to))
 }

@@ -186,8 +186,8 @@ func defaults() (Config, error) {
 }
 
 // Load reads the file at path, or, if path is empty, the first that exists of
-// ./xm.toml and xm/xm.toml in the user's config directory. Without a file, it
-// returns the defaults.
+// ./xm.toml, xm/xm.toml in the user's config directory, and /etc/xm/xm.toml.
+// Without a file, it returns the defaults.
 func Load(path string) (Config, error) {
 	c, err := defaults()
 	if err != nil {
@@ -238,15 +238,19 @@ func (c *Config) read(path, data string) error {
 	return nil
 }
 
+// systemFile is the config of a server that was installed for all.
+var systemFile = "/etc/xm/xm.toml"
+
 func find() (string, error) {
 	places := []string{"xm.toml"}
 	if dir, err := os.UserConfigDir(); err == nil { // without a home there is none
 		places = append(places, filepath.Join(dir, "xm", "xm.toml"))
 	}
+	places = append(places, systemFile)
 	for _, p := range places {
 		if _, err := os.Stat(p); err == nil {
 			return p, nil
-		} else if !errors.Is(err, fs.ErrNotExist) {
+		} else if !errors.Is(err, fs.ErrNotExist) && p != systemFile { // which may be for its server alone
 			return "", err
 		}
 	}
