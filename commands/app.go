@@ -9,6 +9,7 @@ package commands
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,6 +19,9 @@ import (
 	"xm/internal/config"
 	"xm/internal/keyring"
 )
+
+// keysVariable stands for --keys.
+const keysVariable = "XM_KEYS"
 
 // version is that of the next release.
 const version = "0.1.0"
@@ -33,13 +37,15 @@ func New() *cli.App {
 			"Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not authentic (changed, forged,\n" +
 			"for another key, or no payload), 4 not found (no such key, user or message).",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "config", Usage: "read the settings from `FILE` (default: ./xm.toml, then xm/xm.toml in your config directory)", EnvVars: []string{"XM_CONFIG"}},
+			&cli.StringFlag{Name: "config", Usage: "read the settings from `FILE` (default: ./xm.toml, then xm/xm.toml in your config directory, then /etc/xm/xm.toml)", EnvVars: []string{"XM_CONFIG"}},
 			&cli.StringFlag{Name: "data", Usage: "users.txt and the mail are in `DIR` (default: data_dir of the config, else data)"},
-			&cli.StringFlag{Name: "keys", Usage: "the keys are in `DIR`", Value: ".", EnvVars: []string{"XM_KEYS"}},
+			&cli.StringFlag{Name: "keys", Usage: "the keys are in `DIR`", Value: ".", EnvVars: []string{keysVariable}},
 		},
 		Commands: []*cli.Command{
 			keygen(), encrypt(), decrypt(), register(), passwd(), unregister(),
 			key(), user(),
+			initCommand(), showConfig(), mailbox(), backup(), restore(), doctorCommand(),
+			man(), completion(),
 			smtpdCommand(), pop3dCommand(), regdCommand(), serve(),
 			login(), logout(),
 			send(), inbox(), read(), reply(), forward(), rm(), fetch(), watch(), client(), sendmail(),
@@ -111,8 +117,21 @@ func loadConfig(c *cli.Context) (config.Config, error) {
 	}
 	if c.IsSet("data") {
 		cfg.DataDir = c.String("data")
+		cfg.SetBy("data_dir", "--data")
+	}
+	if c.IsSet("keys") && c.String("keys") != "" {
+		cfg.Regd.Keys = c.String("keys")
+		cfg.SetBy("regd.keys", keysSource(c))
 	}
 	return cfg, nil
+}
+
+// keysSource tells what named the keys directory.
+func keysSource(c *cli.Context) string {
+	if dir := os.Getenv(keysVariable); dir != "" && dir == c.String("keys") {
+		return keysVariable
+	}
+	return "--keys"
 }
 
 // keysDir is where the keys are.

@@ -1,58 +1,319 @@
 package commands
 
 import (
-	"crypto/sha256"
+	"bufio"
+	"bytes"
+	"errors"
 	"fmt"
-	"strconv"
+	"io"
+	"io/fs"
+	"log/slog"
+	netmail "net/mail"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
-	"xm/internal/mailclient"
+	"github.com/urfave/cli/v2"
+
+	"xm/internal/config"
+	"xm/internal/maildir"
+	"xm/internal/mbox"
+	"xm/internal/safefile"
+	"xm/userdb"
 )
 
-const (
-	// idLength is that of a message's id, and shortID what of it a table shows.
-	idLength = 12
-	shortID  = 6
-)
-
-// messageID names a message by what the server calls it for ever. It is made of
-// letters alone, so that it is no number.
-func messageID(uid string) string {
-	if uid == "" {
-		return "" // the server has no names for messages
+func mailbox() *cli.Command {
+	const forms = "A mailbox is an mbox file (mboxrd: lines that begin with >*From have one > more), or a Maildir."
+	return &cli.Command{
+		Name:  "mailbox",
+		Usage: "bring mail here from another server, or take it away",
+		Subcommands: []*cli.Command{{
+			Name:      "import",
+			Usage:     "add the messages of a mailbox to the mail of USER",
+			ArgsUsage: "USER MBOX|MAILDIR",
+			Description: forms + "\n" +
+				"- is an mbox on standard input. The servers may run meanwhile. Quotas hold. A mailbox\n" +
+				"that is imported twice is there twice.",
+			Flags:  []cli.Flag{quietFlag()},
+			Action: runImport,
+		}, {
+			Name:      "export",
+			Usage:     "copy the mail of USER into a new mailbox",
+			ArgsUsage: "USER MBOX|MAILDIR",
+			Description: forms + "\n" +
+				"- is an mbox on standard output; a name that ends with / is a Maildir, any other an mbox.\n" +
+				"Nothing is overwritten. The maildrop is locked meanwhile, as by a POP3 session.",
+			Flags:  []cli.Flag{quietFlag()},
+			Action: runExport,
+		}},
 	}
-	sum := sha256.Sum256([]byte(uid))
-	id := make([]byte, idLength)
-	for i := range id {
-		id[i] = 'a' + sum[i]%16
-	}
-	return string(id)
 }
 
-// findMessage finds the message that a word of the command line means: a number,
-// an id, or the beginning of one that no other has.
-func findMessage(list []mailclient.Listing, word string) (mailclient.Listing, error) {
-	var found []mailclient.Listing
-	number, err := strconv.Atoi(word)
-	for _, l := range list {
-		if err == nil && l.Number == number || err != nil && word != "" && strings.HasPrefix(messageID(l.UID), word) {
-			found = append(found, l)
+// withStore opens the users and their mail for a command.
+func withStore(c *cli.Context, f func(config.Config, *userdb.DB, *maildir.Store) error) error {
+	cfg, err := loadConfig(c)
+	if err != nil {
+		return err
+	}
+	db, err := userdb.Open(cfg.DataDir, userOptions(cfg), slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	store, err := openStore(cfg, db)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(cfg, db, store), store.Close())
+}
+
+// findUser returns the user of that name.
+func findUser(db *userdb.DB, name string) (userdb.Record, error) {
+	records, err := db.Users()
+	if records == nil && err != nil {
+		return userdb.Record{}, err
+	}
+	for _, r := range records {
+		if r.Name.String() == name {
+			return r, nil
 		}
 	}
-	switch {
-	case len(found) == 1:
-		return found[0], nil
-	case len(found) > 1:
-		return mailclient.Listing{}, usageErrorf("%q means more than one message: say more of its id", word)
-	}
-	return mailclient.Listing{}, fmt.Errorf("message %s: %w: xm inbox lists what is there", strconv.Quote(word), errNotFound)
+	return userdb.Record{}, fmt.Errorf("user %s %w", name, errNotFound)
 }
 
-// checkMessageWord refuses what can be neither a number nor an id.
-func checkMessageWord(word string) error {
-	number, err := strconv.Atoi(word)
-	if err == nil && number > 0 || err != nil && word != "" && strings.Trim(word, "abcdefghijklmnop") == "" {
-		return nil
+func runImport(c *cli.Context) error {
+	if err := wantArgs(c, 2, 2); err != nil {
+		return err
 	}
-	return usageErrorf("%q is neither a message's number nor an id: xm inbox lists them", word)
+	user, from := c.Args().Get(0), c.Args().Get(1)
+	return withStore(c, func(_ config.Config, db *userdb.DB, store *maildir.Store) error {
+		if _, err := findUser(db, user); err != nil {
+			return err
+		}
+		add := func(message io.Reader) error { return deliver(store, user, message) }
+		read := importMbox
+		if st, err := os.Stat(from); err == nil && st.IsDir() {
+			read = importMaildir
+		}
+		n, err := read(c, from, add)
+		if err != nil {
+			return interrupted(c.Context, fmt.Errorf("%s: %w; the messages before it, %d of them, are imported", from, err, n))
+		}
+		say(c, "imported %d messages", n)
+		return nil
+	})
+}
+
+// deliver stores a message with LF or CRLF line ends.
+func deliver(store *maildir.Store, user string, message io.Reader) error {
+	d, err := store.Begin([]string{user})
+	if err != nil {
+		return err
+	}
+	defer d.Abort()
+	in := bufio.NewReader(message)
+	for {
+		part, err := in.ReadSlice('\n')
+		if err == bufio.ErrBufferFull && part[len(part)-1] == '\r' { // an LF may follow
+			part = part[:len(part)-1]
+			if err := in.UnreadByte(); err != nil {
+				return err
+			}
+		}
+		end := ""
+		if line, ok := bytes.CutSuffix(part, []byte("\n")); ok {
+			part, end = bytes.TrimSuffix(line, []byte("\r")), "\r\n"
+		}
+		if _, err := d.Write(part); err != nil {
+			return err
+		}
+		if _, err := io.WriteString(d, end); err != nil {
+			return err
+		}
+		if err == io.EOF {
+			return d.Commit()
+		}
+		if err != nil && err != bufio.ErrBufferFull {
+			return err
+		}
+	}
+}
+
+func importMbox(c *cli.Context, from string, add func(io.Reader) error) (n int, err error) {
+	in, err := openInput(c, from)
+	if err != nil {
+		return 0, err
+	}
+	in = withProgress(c, in, 1)
+	defer in.close()
+	for r := mbox.NewReader(in); ; n++ {
+		if err := r.Next(); err == io.EOF {
+			return n, nil
+		} else if err != nil {
+			return n, err
+		}
+		if err := add(r); err != nil {
+			return n, err
+		}
+	}
+}
+
+// importMaildir takes the messages in the order of their names, which begin with
+// the time of their delivery.
+func importMaildir(c *cli.Context, from string, add func(io.Reader) error) (n int, err error) {
+	var files []string
+	var total int64
+	for _, sub := range []string{"new", "cur"} {
+		entries, err := os.ReadDir(filepath.Join(from, sub))
+		if err != nil {
+			return 0, err
+		}
+		for _, e := range entries {
+			st, err := e.Info()
+			if err != nil {
+				return 0, err
+			}
+			if st.Mode().IsRegular() && !strings.HasPrefix(e.Name(), ".") {
+				files = append(files, filepath.Join(from, sub, e.Name()))
+				total += st.Size()
+			}
+		}
+	}
+	slices.SortFunc(files, func(a, b string) int { return strings.Compare(filepath.Base(a), filepath.Base(b)) })
+	p := newProgress(c, total)
+	defer p.finish()
+	for _, name := range files {
+		if err := c.Context.Err(); err != nil {
+			return n, err
+		}
+		f, err := os.Open(name)
+		if err != nil {
+			return n, err
+		}
+		err = add(countedReader{f, p})
+		f.Close()
+		if err != nil {
+			return n, fmt.Errorf("%s: %w", name, err)
+		}
+		n++
+	}
+	return n, nil
+}
+
+func runExport(c *cli.Context) error {
+	if err := wantArgs(c, 2, 2); err != nil {
+		return err
+	}
+	user, to := c.Args().Get(0), c.Args().Get(1)
+	return withStore(c, func(cfg config.Config, db *userdb.DB, store *maildir.Store) error {
+		r, err := findUser(db, user)
+		if err != nil {
+			return err
+		}
+		dirs, err := db.Maildrops(r.Name)
+		if err != nil {
+			return err
+		}
+		drop, err := store.Open(dirs)
+		if err != nil {
+			return err
+		}
+		defer drop.Close()
+		write := exportMbox
+		if strings.HasSuffix(to, "/") {
+			write = exportMaildir
+		}
+		n, err := write(c, cfg, drop, to)
+		if err == nil {
+			say(c, "exported %d messages", n)
+		}
+		return interrupted(c.Context, err)
+	})
+}
+
+func exportMbox(c *cli.Context, _ config.Config, drop *maildir.Maildrop, to string) (n int, err error) {
+	out, err := openOutput(c, to, 0o600, (*safefile.File).CommitNew)
+	if err != nil {
+		return 0, err
+	}
+	defer out.abort()
+	n, err = eachMessage(c, drop, func(message io.Reader) error {
+		in := bufio.NewReaderSize(message, headSize)
+		sender, at := envelope(in)
+		return mbox.Write(out, sender, at, in)
+	})
+	if err != nil {
+		return n, err
+	}
+	return n, out.commit()
+}
+
+// exportMaildir makes a Maildir as those of the store: durable, and with the
+// sizes in the names.
+func exportMaildir(c *cli.Context, cfg config.Config, drop *maildir.Maildrop, to string) (n int, err error) {
+	to = filepath.Clean(to)
+	if _, err := os.Lstat(to); err == nil {
+		return 0, fmt.Errorf("%s: %w", to, fs.ErrExist)
+	}
+	store, err := maildir.New(filepath.Dir(to), cfg.Hostname)
+	if err != nil {
+		return 0, err
+	}
+	defer store.Close()
+	return eachMessage(c, drop, func(message io.Reader) error { return deliver(store, filepath.Base(to), message) })
+}
+
+// eachMessage calls f for each message that has not been deleted meanwhile.
+func eachMessage(c *cli.Context, drop *maildir.Maildrop, f func(io.Reader) error) (n int, err error) {
+	var total int64
+	for i := range drop.Len() {
+		total += drop.Size(i)
+	}
+	p := newProgress(c, total)
+	defer p.finish()
+	for i := range drop.Len() {
+		if err := c.Context.Err(); err != nil {
+			return n, err
+		}
+		message, err := drop.Open(i)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return n, err
+		}
+		err = f(countedReader{message, p})
+		message.Close()
+		if err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
+}
+
+// headSize is how much of a message is looked at for sender and time.
+const headSize = 64 << 10
+
+// envelope finds the sender and the time of the delivery in the header, for a
+// From line: in Return-Path and the newest Received.
+func envelope(in *bufio.Reader) (sender string, at time.Time) {
+	sender = "MAILER-DAEMON" // nobody, in this place
+	head, _ := in.Peek(headSize)
+	m, err := netmail.ReadMessage(bytes.NewReader(head))
+	if err != nil {
+		return sender, time.Unix(0, 0)
+	}
+	if path := strings.Trim(m.Header.Get("Return-Path"), "<> \t"); path != "" && !strings.ContainsFunc(path, func(r rune) bool { return r <= ' ' }) {
+		sender = path
+	}
+	_, date, _ := strings.Cut(m.Header.Get("Received"), ";")
+	for _, date := range []string{date, m.Header.Get("Date")} {
+		if at, err := netmail.ParseDate(strings.TrimSpace(date)); err == nil {
+			return sender, at
+		}
+	}
+	return sender, time.Unix(0, 0)
 }

@@ -29,13 +29,13 @@ type progress struct {
 // withProgress makes an input show how far it is, if somebody is watching. It is
 // read so many times.
 func withProgress(c *cli.Context, in input, times int64) input {
-	screen, ok := c.App.ErrWriter.(*os.File)
-	if c.Bool("quiet") || !ok || !term.IsTerminal(int(screen.Fd())) {
-		return in
-	}
-	p := &progress{total: -1, began: time.Now(), to: screen}
+	total := int64(-1)
 	if in.size >= 0 {
-		p.total = in.size * times
+		total = in.size * times
+	}
+	p := newProgress(c, total)
+	if p == nil {
+		return in
 	}
 	counted := countedReader{in.Reader, p}
 	wrapped := input{counted, in.size, func() error { p.finish(); return in.close() }}
@@ -46,6 +46,16 @@ func withProgress(c *cli.Context, in input, times int64) input {
 		}{counted, seeker}
 	}
 	return wrapped
+}
+
+// newProgress returns nil, which counts nothing, if nobody is watching. total is
+// -1 if it is not known.
+func newProgress(c *cli.Context, total int64) *progress {
+	screen, ok := c.App.ErrWriter.(*os.File)
+	if c.Bool("quiet") || !ok || !term.IsTerminal(int(screen.Fd())) {
+		return nil
+	}
+	return &progress{total: total, began: time.Now(), to: screen}
 }
 
 type countedReader struct {
@@ -60,6 +70,9 @@ func (r countedReader) Read(p []byte) (int, error) {
 }
 
 func (p *progress) add(n int64) {
+	if p == nil {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.done += n
@@ -76,6 +89,9 @@ func (p *progress) add(n int64) {
 }
 
 func (p *progress) finish() {
+	if p == nil {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.over = true

@@ -1,9 +1,6 @@
 package commands
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"net"
 	"slices"
 	"strings"
@@ -11,7 +8,8 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-const stopping = "SIGTERM or Ctrl-C stops it: transactions under way may end, for 10 seconds."
+const stopping = "SIGTERM or Ctrl-C stops it: transactions under way may end, for 10 seconds; a second one\n" +
+	"ends it at once. SIGHUP reads settings, users and certificate again; the sessions go on."
 
 func serve() *cli.Command {
 	return &cli.Command{
@@ -21,7 +19,7 @@ func serve() *cli.Command {
 			"(likewise) and regd; each runs where the config, or --listen, says where. The registration\n" +
 			"server's key pair is made in the keys directory where there is none; its users compare the\n" +
 			"fingerprint (xm key list) when they register. " + stopping,
-		Flags:  []cli.Flag{listenFlag("`SERVICE=HOST:PORT`"), passphraseFlag()},
+		Flags:  serviceFlags("`SERVICE=HOST:PORT`", passphraseFlag()),
 		Action: func(c *cli.Context) error { return runServers(c, "", services) },
 	}
 }
@@ -32,7 +30,7 @@ func smtpdCommand() *cli.Command {
 		Usage: "run the SMTP server",
 		Description: "The services are smtp, submission and submissions (with TLS from the start), each where\n" +
 			"the config, or --listen, says where. " + stopping,
-		Flags:  []cli.Flag{listenFlag("`[SERVICE=]HOST:PORT`, smtp where no service is named")},
+		Flags:  serviceFlags("`[SERVICE=]HOST:PORT`, smtp where no service is named"),
 		Action: func(c *cli.Context) error { return runServers(c, smtpService, smtpServices) },
 	}
 }
@@ -43,7 +41,7 @@ func pop3dCommand() *cli.Command {
 		Usage: "run the POP3 server",
 		Description: "The services are pop3 and pop3s (with TLS from the start), each where the config, or\n" +
 			"--listen, says where. Passwords are taken under TLS and from this machine alone. " + stopping,
-		Flags:  []cli.Flag{listenFlag("`[SERVICE=]HOST:PORT`, pop3 where no service is named")},
+		Flags:  serviceFlags("`[SERVICE=]HOST:PORT`, pop3 where no service is named"),
 		Action: func(c *cli.Context) error { return runServers(c, pop3Service, pop3Services) },
 	}
 }
@@ -56,9 +54,13 @@ func regdCommand() *cli.Command {
 			"gives out their public keys, signed. key.priv is made where there is none; its users\n" +
 			"compare the fingerprint (xm key list) when they register. Who may register is set in\n" +
 			"[regd] of the config: anybody, whoever has an invite (xm user invite), or nobody. " + stopping,
-		Flags:  []cli.Flag{listenFlag("`HOST:PORT`"), passphraseFlag()},
+		Flags:  serviceFlags("`HOST:PORT`", passphraseFlag()),
 		Action: func(c *cli.Context) error { return runServers(c, regdService, regdServices) },
 	}
+}
+
+func serviceFlags(address string, more ...cli.Flag) []cli.Flag {
+	return append([]cli.Flag{listenFlag(address), logJSONFlag(), logLevelFlag()}, more...)
 }
 
 func listenFlag(value string) cli.Flag {
@@ -90,86 +92,4 @@ func readListen(c *cli.Context, main string, allowed []service) (map[string]stri
 		listen[name] = addr
 	}
 	return listen, nil
-}
-
-// server is a listener and what serves it.
-type server struct {
-	listener net.Listener
-	serve    func(context.Context, net.Listener) error
-}
-
-// runServers runs services until the context ends.
-func runServers(c *cli.Context, main string, services []service) error {
-	if err := wantArgs(c, 0, 0); err != nil {
-		return err
-	}
-	listen, err := readListen(c, main, services)
-	if err != nil {
-		return err
-	}
-	h, err := openHost(c)
-	if err != nil {
-		return err
-	}
-	defer h.close()
-
-	var running []server
-	defer func() {
-		for _, s := range running {
-			s.listener.Close() // again, where it served
-		}
-	}()
-	for _, service := range services {
-		addr := listen[service.name]
-		if addr == "" {
-			addr = service.configured(h.cfg)
-		}
-		if addr == "" {
-			continue // switched off
-		}
-		s, err := h.start(service, addr)
-		if err != nil {
-			return err
-		}
-		running = append(running, s)
-	}
-	if len(running) == 0 {
-		return errors.New("there is nothing to run: the config gives no service an address to listen on")
-	}
-	return serveAll(c.Context, running)
-}
-
-// start listens for a service.
-func (h *host) start(service service, addr string) (server, error) {
-	log := h.log.With("service", service.name)
-	serve, err := service.open(h, log)
-	if err != nil {
-		return server{}, err
-	}
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return server{}, fmt.Errorf("%s: %w", service.name, err)
-	}
-	log.Info("listening", "addr", l.Addr().String())
-	return server{l, serve}, nil
-}
-
-// serveAll runs the servers until ctx ends, or one of them fails and so ends the
-// others.
-func serveAll(ctx context.Context, servers []server) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	results := make(chan error, len(servers))
-	for _, s := range servers {
-		go func() {
-			err := s.serve(ctx, s.listener)
-			cancel()
-			results <- err
-		}()
-	}
-	var all error
-	for range servers {
-		all = errors.Join(all, <-results)
-	}
-	return all
 }

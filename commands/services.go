@@ -13,6 +13,7 @@ import (
 
 	"xm/hybrid"
 	"xm/internal/config"
+	"xm/internal/keyring"
 	"xm/internal/line"
 	"xm/internal/maildir"
 	"xm/internal/safefile"
@@ -67,16 +68,12 @@ type host struct {
 	presence *userdb.Presence // nil without POP3
 }
 
-func openHost(c *cli.Context) (h *host, err error) {
-	cfg, err := loadConfig(c)
-	if err != nil {
-		return nil, err
-	}
+func openHost(c *cli.Context, cfg config.Config, log *slog.Logger) (h *host, err error) {
 	if err := safefile.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return nil, err
 	}
 	h = &host{
-		c: c, cfg: cfg, log: slog.New(slog.NewTextHandler(c.App.ErrWriter, nil)),
+		c: c, cfg: cfg, log: log,
 		logins:     &sasl.Limiter{MaxFailures: cfg.Login.MaxFailures},
 		smtpLimits: &line.Limits{MaxConns: cfg.SMTP.MaxConnections, MaxPerAddr: cfg.SMTP.MaxPerAddress},
 		pop3Limits: &line.Limits{MaxConns: cfg.POP3.MaxConnections, MaxPerAddr: cfg.POP3.MaxPerAddress},
@@ -196,7 +193,7 @@ func (h *host) pop3s(log *slog.Logger) (func(context.Context, net.Listener) erro
 var policies = map[string]regd.Policy{"open": regd.Open, "invite": regd.Invite, "closed": regd.Closed}
 
 func (h *host) regd(log *slog.Logger) (func(context.Context, net.Listener) error, error) {
-	ring, err := createKeys(h.c)
+	ring, err := keyring.Create(h.cfg.Regd.Keys, askPassphrase(h.c))
 	if err != nil {
 		return nil, err
 	}
@@ -205,7 +202,7 @@ func (h *host) regd(log *slog.Logger) (func(context.Context, net.Listener) error
 	if err != nil {
 		return nil, err
 	}
-	dir, err := filepath.Abs(keysDir(h.c))
+	dir, err := filepath.Abs(h.cfg.Regd.Keys)
 	if err != nil {
 		return nil, err
 	}

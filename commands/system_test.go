@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -28,15 +29,33 @@ type system struct {
 	dir  string
 	cmd  *exec.Cmd
 	addr map[string]string // of each service
-	log  *bytes.Buffer     // complete once the process has ended
+	log  *sharedBuffer     // complete once the process has ended
 	done chan struct{}
+}
+
+// sharedBuffer is a buffer that is written to and read at once.
+type sharedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *sharedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *sharedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
 }
 
 // startSystem runs xm serve on free ports, with its files in dir/data and
 // dir/server. settings are added to its config.
 func startSystem(t *testing.T, dir string, settings ...string) *system {
 	t.Helper()
-	s := &system{t: t, dir: dir, addr: map[string]string{}, log: &bytes.Buffer{}, done: make(chan struct{})}
+	s := &system{t: t, dir: dir, addr: map[string]string{}, log: &sharedBuffer{}, done: make(chan struct{})}
 	s.file("xm.toml", "[login]\nfailure_delay = \"0s\"\n"+strings.Join(settings, ""))
 	s.cmd = exec.Command("xm", "--data", filepath.Join(dir, "data"), "--keys", filepath.Join(dir, "server"), "serve",
 		"--listen", "smtp=127.0.0.1:0", "--listen", "pop3=127.0.0.1:0", "--listen", "regd=127.0.0.1:0")

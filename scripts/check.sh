@@ -37,6 +37,7 @@ xm/internal/mailclient   internal/line internal/sasl
 xm/internal/message
 xm/internal/regclient    hybrid internal/regwire
 xm/internal/regwire      hybrid
+xm/internal/mbox
 xm/internal/safefile
 xm/internal/sasl
 xm/scripts/load
@@ -53,7 +54,7 @@ go list -f '{{.ImportPath}}{{range .Imports}} {{.}}{{end}}' ./... | while read -
     esac
   done
 done
-for pkg in hybrid internal/line internal/safefile; do
+for pkg in hybrid internal/line internal/mbox internal/safefile; do
   outside=$(go list -deps -f '{{if not .Standard}}{{.ImportPath}}{{end}}' "./$pkg" | grep -vx "xm/$pkg" || true)
   [ -z "$outside" ] || fail "$pkg may use the standard library alone, not $outside"
 done

@@ -49,6 +49,7 @@
 //	policy                 = "open"            # who may register: open, invite, closed
 //	requests_per_minute    = 300               # of an address; 0: no limit
 //	registrations_per_hour = 30                # likewise
+//	keys                   = "."               # of the server's key pair
 //
 //	[account]                                  # for the mail client, where no
 //	user             = "alice@localhost.com"   # xm login was made
@@ -104,9 +105,13 @@ type Config struct {
 	Submission Submission `toml:"submission"`
 	POP3       POP3       `toml:"pop3"`
 	Regd       Regd       `toml:"regd"`
+	Log        Log        `toml:"log"`
 	Account    Account    `toml:"account"`
 
 	Directories map[string]string `toml:"directories"`
+	// File is where it was read from; empty for none.
+	File    string            `toml:"-"`
+	sources map[string]string // FILE:LINE, or the flag, of each setting that was made
 }
 
 // TLS is the servers' certificate and key, if they have one.
@@ -155,6 +160,19 @@ type Regd struct {
 	Policy               string `toml:"policy"`
 	RequestsPerMinute    int    `toml:"requests_per_minute"`
 	RegistrationsPerHour int    `toml:"registrations_per_hour"`
+	Keys                 string `toml:"keys"`
+}
+
+// The formats of the log.
+const (
+	LogText = "text"
+	LogJSON = "json"
+)
+
+// Log is what the servers log.
+type Log struct {
+	Format string `toml:"format"`
+	Level  string `toml:"level"`
 }
 
 // Account is for the mail client.
@@ -186,14 +204,15 @@ func defaults() (Config, error) {
 			Trusted: Networks{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 		},
 		POP3:    POP3{Listen: pop3, MaxConnections: 20_000, MaxPerAddress: 100},
-		Regd:    Regd{Listen: regd, Policy: "open", RequestsPerMinute: 300, RegistrationsPerHour: 30},
+		Regd:    Regd{Listen: regd, Policy: "open", RequestsPerMinute: 300, RegistrationsPerHour: 30, Keys: "."},
+		Log:     Log{Format: LogText, Level: "info"},
 		Account: Account{SMTP: smtp, POP3: pop3},
 	}, nil
 }
 
 // Load reads the file at path, or, if path is empty, the first that exists of
-// ./xm.toml and xm/xm.toml in the user's config directory. Without a file, it
-// returns the defaults.
+// ./xm.toml, xm/xm.toml in the user's config directory, and /etc/xm/xm.toml.
+// Without a file, it returns the defaults.
 func Load(path string) (Config, error) {
 	c, err := defaults()
 	if err != nil {
@@ -204,35 +223,62 @@ func Load(path string) (Config, error) {
 			return c, err
 		}
 	}
-	md, err := toml.DecodeFile(path, &c)
+	data, err := os.ReadFile(path)
 	if err != nil {
-		return Config{}, explain(path, err)
+		return Config{}, err
+	}
+	err = c.read(path, string(data))
+	return c, err
+}
+
+// Check reports whether text is a config.
+func Check(text string) error {
+	c, err := defaults()
+	if err != nil {
+		return err
+	}
+	return c.read("xm.toml", text)
+}
+
+// read takes the settings of a file over the ones that are there.
+func (c *Config) read(path, data string) error {
+	md, err := toml.Decode(data, c)
+	if err != nil {
+		return explain(path, err)
+	}
+	c.File = path
+	for key, line := range lines(data, md) {
+		c.SetBy(key, fmt.Sprintf("%s:%d", path, line))
 	}
 	if unknown := md.Undecoded(); len(unknown) > 0 {
-		return Config{}, fmt.Errorf("%s: unknown setting %q", path, unknown[0].String())
+		return c.unknown(unknown[0].String())
 	}
 	if md.Type("login", "failure_delay") == "Integer" {
-		return Config{}, fmt.Errorf(`%s: login.failure_delay needs a unit: "1s", say`, path)
+		return fmt.Errorf(`%s: login.failure_delay needs a unit: "1s", say`, path)
 	}
 	c.resolvePaths(filepath.Dir(path), md)
 	if err := c.foldPostmaster(); err != nil {
-		return Config{}, fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %w", path, err)
 	}
 	if err := c.check(); err != nil {
-		return Config{}, fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %w", path, err)
 	}
-	return c, nil
+	return nil
 }
+
+// systemFile is the config of a server that was installed for all.
+var systemFile = "/etc/xm/xm.toml"
 
 func find() (string, error) {
 	places := []string{"xm.toml"}
 	if dir, err := os.UserConfigDir(); err == nil { // without a home there is none
 		places = append(places, filepath.Join(dir, "xm", "xm.toml"))
 	}
+	places = append(places, systemFile)
 	for _, p := range places {
 		if _, err := os.Stat(p); err == nil {
 			return p, nil
-		} else if !errors.Is(err, fs.ErrNotExist) {
+		} else if !errors.Is(err, fs.ErrNotExist) && p != systemFile { // which may be for its server alone
 			return "", err
 		}
 	}
@@ -244,16 +290,23 @@ func explain(path string, err error) error {
 	if errors.As(err, &syntax) {
 		return fmt.Errorf("%s, line %d: %s", path, syntax.Position.Line, syntax.Message)
 	}
-	var file *fs.PathError
-	if errors.As(err, &file) { // it names the file
-		return err
-	}
 	return fmt.Errorf("%s: %w", path, err)
+}
+
+func (c *Config) unknown(key string) error {
+	err := fmt.Errorf("%s: unknown setting %q", c.sources[strings.ToLower(key)], key)
+	if meant := suggest(key); meant != "" {
+		err = fmt.Errorf("%w; is it %q?", err, meant)
+	}
+	return err
 }
 
 func (c *Config) resolvePaths(dir string, md toml.MetaData) {
 	if md.IsDefined("data_dir") {
 		c.DataDir = under(dir, c.DataDir)
+	}
+	if md.IsDefined("regd", "keys") {
+		c.Regd.Keys = under(dir, c.Regd.Keys)
 	}
 	for _, file := range []*string{&c.Account.PasswordFile, &c.Account.Keys, &c.TLS.Cert, &c.TLS.Key} {
 		if *file != "" {
@@ -287,6 +340,8 @@ func (c *Config) check() error {
 		return errors.New("regd.requests_per_minute and registrations_per_hour can't be negative")
 	case c.Login.Iterations < 10_000 || c.Login.Iterations > 1_000_000:
 		return errors.New("login.iterations is 10,000 to 1,000,000")
+	case c.Log.Format != LogText && c.Log.Format != LogJSON:
+		return fmt.Errorf("log.format is %q or %q", LogText, LogJSON)
 	case (c.TLS.Cert == "") != (c.TLS.Key == ""):
 		return errors.New("tls.cert and tls.key go together")
 	case c.Submission.ListenTLS != "" && c.TLS.Cert == "":

@@ -84,6 +84,8 @@ func TestSearchOrder(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
 	t.Setenv("XDG_CONFIG_HOME", filepath.Join(dir, "config"))
+	defer func(before string) { systemFile = before }(systemFile)
+	systemFile = filepath.Join(dir, "etc/xm.toml")
 	hostname := func() string {
 		t.Helper()
 		c, err := Load("")
@@ -94,6 +96,10 @@ func TestSearchOrder(t *testing.T) {
 	}
 	if host, _ := os.Hostname(); hostname() != host {
 		t.Error("the default host name is not the machine's")
+	}
+	write(t, systemFile, `hostname = "system"`)
+	if hostname() != "system" {
+		t.Error("the system's config was not read")
 	}
 	write(t, "config/xm/xm.toml", `hostname = "user"`)
 	if hostname() != "user" {

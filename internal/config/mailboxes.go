@@ -37,6 +37,8 @@ func (c *Config) foldPostmaster() error {
 		c.Aliases = map[string][]string{}
 	}
 	c.Aliases[postmaster] = []string{c.Postmaster}
+	c.SetBy("aliases."+postmaster, c.sources[postmaster])
+	c.Postmaster = "" // the settings in force have it once
 	return nil
 }
 

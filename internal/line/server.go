@@ -25,6 +25,10 @@ const DefaultGrace = 10 * time.Second
 // maxBackoff bounds the wait after a failed accept: out of descriptors, say.
 const maxBackoff = time.Second
 
+// ErrHandedOver is what Accept returns once somebody else accepts connections in
+// the place of this server, which ends when its sessions have.
+var ErrHandedOver = errors.New("the listener was handed over")
+
 // Server accepts connections and runs a session on each.
 type Server struct {
 	// Handle runs a session. The connection is closed when it returns.
@@ -62,7 +66,8 @@ type Server struct {
 // sessions that wait for a command between transactions are interrupted
 // (Conn.ReadLine returns ErrStopping to them), the others may go on for Grace,
 // and what is left is cut off. It returns nil after such a stop, or the error
-// that ended the listener.
+// that ended the listener. If Accept returns ErrHandedOver, l stays open, and the
+// sessions go on until they end or ctx is done.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	if s.ImplicitTLS && s.Certificate == nil {
 		return errors.Join(ErrNoTLS, l.Close())
@@ -72,7 +77,22 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 	s.conns = map[*Conn]struct{}{}
 	defer context.AfterFunc(ctx, func() { l.Close() })()
-	return errors.Join(s.accept(ctx, l), s.stop())
+	err := s.accept(ctx, l)
+	if errors.Is(err, ErrHandedOver) {
+		s.outlive(ctx)
+		err = nil
+	}
+	return errors.Join(err, s.stop())
+}
+
+// outlive lets the sessions end by themselves, as long as ctx does.
+func (s *Server) outlive(ctx context.Context) {
+	ended := make(chan struct{})
+	go func() { s.sessions.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+	}
 }
 
 func (s *Server) accept(ctx context.Context, l net.Listener) error {
@@ -85,7 +105,7 @@ func (s *Server) accept(ctx context.Context, l net.Listener) error {
 			s.start(nc)
 		case ctx.Err() != nil:
 			return nil
-		case errors.Is(err, net.ErrClosed):
+		case errors.Is(err, net.ErrClosed), errors.Is(err, ErrHandedOver):
 			return err
 		default:
 			backoff = min(max(2*backoff, 5*time.Millisecond), maxBackoff)

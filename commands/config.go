@@ -1,0 +1,54 @@
+package commands
+
+import (
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/urfave/cli/v2"
+
+	"xm/internal/config"
+)
+
+func showConfig() *cli.Command {
+	return &cli.Command{
+		Name:  "config",
+		Usage: "print the settings in force, and where each comes from",
+		Description: "What is printed can be used as xm.toml. The source of a setting is a line of the file,\n" +
+			"a flag, an environment variable, or the default.",
+		Flags:  []cli.Flag{jsonFlag()},
+		Action: runConfig,
+	}
+}
+
+// shownConfig is the output of xm config.
+type shownConfig struct {
+	File     string           `json:"file"` // empty for none
+	Settings []config.Setting `json:"settings"`
+}
+
+func runConfig(c *cli.Context) error {
+	if err := wantArgs(c, 0, 0); err != nil {
+		return err
+	}
+	cfg, err := loadConfig(c)
+	if err != nil {
+		return err
+	}
+	settings, err := cfg.Settings()
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return printJSON(c, shownConfig{cfg.File, settings})
+	}
+	file := cfg.File
+	if file == "" {
+		file = "there is no file"
+	}
+	fmt.Fprintf(c.App.Writer, "# %s\n", file)
+	w := tabwriter.NewWriter(c.App.Writer, 0, 8, 2, ' ', 0)
+	for _, s := range settings {
+		fmt.Fprintf(w, "%s = %s\t# %s\n", s.Key, s.Value, s.Source)
+	}
+	return w.Flush()
+}

@@ -1,0 +1,41 @@
+package commands
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/urfave/cli/v2"
+)
+
+// Every command and every option is in the manual and in the completions.
+func TestManualIsComplete(t *testing.T) {
+	app := New()
+	var page strings.Builder
+	if err := writeCommandsPage(&page, app); err != nil {
+		t.Fatal(err)
+	}
+	words := completions(app)
+	var walk func(path string, commands []*cli.Command)
+	walk = func(path string, commands []*cli.Command) {
+		for _, c := range commands {
+			name := path + " " + c.Name
+			if !strings.Contains(page.String(), ".SS "+escapeRoff("xm"+name)) {
+				t.Errorf("the manual lacks xm%s", name)
+			}
+			for _, f := range c.Flags {
+				if !strings.Contains(page.String(), `\fB`+escapeRoff(flagName(f))) {
+					t.Errorf("the manual lacks %s of xm%s", flagName(f), name)
+				}
+				found := false
+				for _, w := range words {
+					found = found || w.path == name && w.text == flagName(f)
+				}
+				if !found {
+					t.Errorf("the completions lack %s of xm%s", flagName(f), name)
+				}
+			}
+			walk(name, c.Subcommands)
+		}
+	}
+	walk("", app.Commands)
+}

@@ -1,0 +1,37 @@
+package commands
+
+import (
+	"log/slog"
+	"path/filepath"
+
+	"github.com/landlock-lsm/go-landlock/landlock"
+
+	"xm/internal/config"
+)
+
+// readable is what a server may read besides its own files: what names, time
+// zones and certificate authorities are looked up in.
+var readable = []string{"/etc", "/usr/share/zoneinfo", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates", "/run/systemd/resolve", "/proc/self"}
+
+// restrict takes from the process all files that it does not need, where the
+// kernel has Landlock. It has to open its ports before.
+func restrict(cfg config.Config, log *slog.Logger) {
+	read := append([]string{cfg.Regd.Keys}, readable...)
+	for _, f := range []string{cfg.File, cfg.TLS.Cert, cfg.TLS.Key} {
+		if f == "" {
+			continue
+		}
+		read = append(read, filepath.Dir(f))
+		if real, err := filepath.EvalSymlinks(f); err == nil { // certbot's are links
+			read = append(read, filepath.Dir(filepath.Dir(real)))
+		}
+	}
+	err := landlock.V6.BestEffort().RestrictPaths(
+		landlock.RODirs(read...).IgnoreIfMissing(),
+		landlock.ROFiles("/dev/null", "/dev/tty").IgnoreIfMissing(),
+		landlock.RWDirs(cfg.DataDir).WithRefer(),
+	)
+	if err != nil {
+		log.Warn("Landlock does not restrict this process", "err", err)
+	}
+}
