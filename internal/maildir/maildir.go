@@ -78,6 +78,8 @@ type Store struct {
 	locked map[int64]struct{} // offsets that this process holds in lock
 	ready  map[string]bool    // maildrops whose directories are known to be durable
 	usage  map[string]*remembered
+
+	listings listings
 }
 
 // New opens the store in a data directory, which must exist. host goes into

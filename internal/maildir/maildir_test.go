@@ -117,12 +117,12 @@ func TestDeliverAndRead(t *testing.T) {
 		if got := read(t, m, i); got != want {
 			t.Errorf("message %d: %.40q, want %.40q", i, got, want)
 		}
-		if id := m.UID(i); len(id) > 70 || id == "" || id != unique(m.messages[i].file) {
+		if id := m.UID(i); len(id) > 70 || id == "" || id != unique(m.name(m.messages[i])) {
 			t.Errorf("unique-id %q is not the file's name", id)
 		}
-		stored, err := os.ReadFile(filepath.Join(dir, m.messages[i].dir, m.messages[i].file))
-		if err != nil || bytes.ContainsRune(stored, '\r') || !strings.Contains(m.messages[i].file, fmt.Sprintf(",S=%d,W=%d", len(stored), len(want))) {
-			t.Errorf("%s holds %d octets: %v", m.messages[i].file, len(stored), err)
+		stored, err := os.ReadFile(filepath.Join(dir, m.path(m.messages[i])))
+		if err != nil || bytes.ContainsRune(stored, '\r') || !strings.Contains(m.name(m.messages[i]), fmt.Sprintf(",S=%d,W=%d", len(stored), len(want))) {
+			t.Errorf("%s holds %d octets: %v", m.name(m.messages[i]), len(stored), err)
 		}
 	}
 	if left, _ := os.ReadDir(filepath.Join(dir, "alice", "tmp")); len(left) != 0 {
@@ -297,7 +297,7 @@ func TestMovedMessageIsFound(t *testing.T) {
 	s, dir := newStore(t)
 	deliver(t, s, "hello\r\n", "alice")
 	m := open(t, s, "alice")
-	id, file := m.UID(0), m.messages[0].file
+	id, file := m.UID(0), m.name(m.messages[0])
 	if err := os.Rename(filepath.Join(dir, "alice/new", file), filepath.Join(dir, "alice/cur", file+":2,S")); err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package maildir
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -172,7 +173,7 @@ func (s *Store) count(maildrop string) (c counted, err error) {
 			return counted{}, err
 		}
 		for i, dir := range counts(maildrop) {
-			c.settled = c.settled && time.Since(time.Unix(c.seen[i].ctime.Unix())) > settled
+			c.settled = c.settled && c.seen[i].settled()
 			if err := s.countDir(&c.Usage, dir, i == 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return counted{}, err
 			}
@@ -222,6 +223,17 @@ func (s *Store) countDir(u *Usage, dir string, originals bool) error {
 
 // isOriginals reports whether a file beside new and cur is a message.
 func isOriginals(name string) bool { return strings.Trim(name, "0123456789") == "" }
+
+// settled reports whether any later change gives another stamp.
+func (st stamp) settled() bool { return time.Since(time.Unix(st.ctime.Unix())) > settled }
+
+// append adds the stamp to b, as many octets for any.
+func (st stamp) append(b []byte) []byte {
+	for _, n := range []uint64{st.inode, uint64(st.mtime.Nano()), uint64(st.ctime.Nano())} {
+		b = binary.NativeEndian.AppendUint64(b, n)
+	}
+	return b
+}
 
 func (s *Store) stamps(maildrop string) (all [3]stamp, err error) {
 	for i, dir := range counts(maildrop) {

@@ -4,17 +4,21 @@ import (
 	"bufio"
 	"bytes"
 	"io"
+	"io/fs"
 	"sync"
 )
 
 // What is read from a file, and written to one, at a time. As many messages as
-// there are sessions may be on their way in, each with a buffer.
+// there are sessions may be on their way, each with a buffer.
 const (
-	readSize  = 64 << 10
+	readSize  = 32 << 10
 	writeSize = 32 << 10
 )
 
-var writeBuffers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, writeSize) }}
+var (
+	readBuffers  = sync.Pool{New: func() any { return new([readSize]byte) }}
+	writeBuffers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, writeSize) }}
+)
 
 // diskWriter stores a message given in wire form: with LF in the place of CRLF.
 // It counts both sizes. A message with a CR before a CRLF would come back
@@ -82,7 +86,7 @@ func (d *diskWriter) release() {
 // wireReader gives a stored message in its wire form.
 type wireReader struct {
 	src  io.ReadCloser
-	buf  []byte
+	buf  *[readSize]byte // nil once it is closed
 	raw  []byte // the part of buf that is still to be given out
 	owed string // to be given out before that
 	last byte   // the octet given out last; LF before the first: nothing is to be ended
@@ -90,10 +94,16 @@ type wireReader struct {
 }
 
 func newWireReader(src io.ReadCloser) *wireReader {
-	return &wireReader{src: src, buf: make([]byte, readSize), last: '\n'}
+	return &wireReader{src: src, buf: readBuffers.Get().(*[readSize]byte), last: '\n'}
 }
 
-func (w *wireReader) Close() error { return w.src.Close() }
+func (w *wireReader) Close() error {
+	if w.buf != nil {
+		readBuffers.Put(w.buf)
+		w.buf, w.raw, w.owed, w.err = nil, nil, "", fs.ErrClosed
+	}
+	return w.src.Close()
+}
 
 func (w *wireReader) Read(p []byte) (n int, err error) {
 	for n < len(p) {
@@ -120,7 +130,7 @@ func (w *wireReader) Read(p []byte) (n int, err error) {
 
 func (w *wireReader) fill() {
 	var n int
-	n, w.err = w.src.Read(w.buf)
+	n, w.err = w.src.Read(w.buf[:])
 	w.raw = w.buf[:n]
 	if w.err == io.EOF && n == 0 && w.last != '\n' {
 		w.owed = "\r\n"

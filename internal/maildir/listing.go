@@ -1,0 +1,249 @@
+package maildir
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// listing is the messages of a maildrop at one moment, oldest first. It does not
+// change once it is made: sessions share it. It takes about 90 octets a
+// message.
+type listing struct {
+	dirs     []string // below the data directory: new, cur, and where the original left mail
+	names    []byte   // of the files, one after the other
+	messages []message
+}
+
+// message is one file of a listing.
+type message struct {
+	size    int64  // on the wire
+	seconds int64  // that the name begins with: see seconds
+	start   uint32 // of the name, in names
+	length  uint8  // of the name; NAME_MAX is 255
+	dir     uint16 // in dirs
+}
+
+// The places of a Maildir's directories in dirs.
+const (
+	newDir = iota
+	curDir
+	firstOriginals
+)
+
+func newListing(maildrops []string) *listing {
+	dirs := []string{path.Join(maildrops[0], "new"), path.Join(maildrops[0], "cur")}
+	return &listing{dirs: append(dirs, maildrops...)}
+}
+
+// lister makes a listing.
+type lister struct {
+	*listing
+	store  *Store
+	before *listing         // of the same maildrop; nil if none is known
+	sizes  map[string]int64 // of those files in before that have no W
+	young  bool             // a file may still be growing
+}
+
+// list lists a maildrop. new is read before cur, because a message moves that
+// way: read in the other order, it could be missed.
+func (r *lister) list() error {
+	for dir, name := range r.dirs {
+		err := r.store.scan(name, func(file string) error { return r.add(dir, file) })
+		// The others need not be there, nor be directories.
+		optional := dir >= firstOriginals && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR))
+		if err != nil && !optional {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	r.sort()
+	return nil
+}
+
+// batch is how many directory entries are read at a time.
+const batch = 1024
+
+// scan calls each for the regular files of a directory that are not hidden.
+func (s *Store) scan(dir string, each func(file string) error) error {
+	d, err := s.root.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	for {
+		entries, err := d.ReadDir(batch)
+		for _, e := range entries {
+			if name := e.Name(); name[0] != '.' && e.Type().IsRegular() {
+				if err := each(name); err != nil {
+					return err
+				}
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// add adds a file to the listing, if it is a message.
+func (r *lister) add(dir int, file string) error {
+	if dir >= firstOriginals && !isOriginals(file) {
+		return nil
+	}
+	size, ok := numberInName(file, "W=")
+	if !ok {
+		var err error
+		size, err = r.measured(path.Join(r.dirs[dir], file))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // moved or deleted since the directory was read
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return r.append(message{size: size, seconds: seconds(file), dir: uint16(dir)}, file)
+}
+
+// measured is the size of a file without W, from memory if that is known: a
+// message does not change.
+func (r *lister) measured(file string) (int64, error) {
+	if r.before != nil && r.sizes == nil {
+		r.sizes = r.before.measured()
+	}
+	if size, ok := r.sizes[file]; ok {
+		return size, nil
+	}
+	size, changed, err := r.store.measure(file)
+	r.young = r.young || time.Since(changed) < grown
+	return size, err
+}
+
+// measured gives the sizes of the files without W, by path.
+func (l *listing) measured() map[string]int64 {
+	sizes := map[string]int64{}
+	for _, m := range l.messages {
+		if _, ok := numberInName(l.name(m), "W="); !ok {
+			sizes[l.path(m)] = m.size
+		}
+	}
+	return sizes
+}
+
+// append adds a message whose file has that name.
+func (l *listing) append(m message, name string) error {
+	if len(l.names) > math.MaxUint32-len(name) || len(l.dirs) > math.MaxUint16 {
+		return errors.New("too many messages")
+	}
+	m.start, m.length = uint32(len(l.names)), uint8(len(name))
+	l.names = append(l.names, name...)
+	l.messages = append(l.messages, m)
+	return nil
+}
+
+// sort orders the messages, and leaves one of those that are the same: a message
+// that moved while the directories were read.
+func (l *listing) sort() {
+	slices.SortFunc(l.messages, func(a, b message) int {
+		if c := cmp.Compare(a.seconds, b.seconds); c != 0 {
+			return c
+		}
+		return cmp.Or(cmp.Compare(unique(l.name(a)), unique(l.name(b))), cmp.Compare(a.dir, b.dir))
+	})
+	l.messages = slices.Clip(slices.CompactFunc(l.messages, func(a, b message) bool {
+		return a.dir < firstOriginals && b.dir < firstOriginals && a.seconds == b.seconds && unique(l.name(a)) == unique(l.name(b))
+	}))
+	l.names = slices.Clip(l.names)
+}
+
+// octets is what the listing takes of memory.
+func (l *listing) octets() int { return cap(l.names) + cap(l.messages)*24 }
+
+func (l *listing) name(m message) string {
+	return string(l.names[m.start : m.start+uint32(m.length)])
+}
+
+func (l *listing) path(m message) string { return path.Join(l.dirs[m.dir], l.name(m)) }
+
+// unique is the part of a message's name that stays when other programs move or
+// flag it.
+func (l *listing) unique(m message) string {
+	if m.dir >= firstOriginals {
+		return l.path(m)
+	}
+	return unique(l.name(m))
+}
+
+// uid is Maildrop.UID's.
+func (l *listing) uid(m message) string {
+	id := l.unique(m)
+	if id != "" && len(id) <= 70 && !strings.ContainsFunc(id, func(r rune) bool { return r < 0x21 || r > 0x7e }) {
+		return id
+	}
+	sum := sha256.Sum256([]byte(id))
+	return hex.EncodeToString(sum[:20])
+}
+
+// unique is the part of a file name that stays when flags change.
+func unique(file string) string {
+	id, _, _ := strings.Cut(file, ":")
+	return id
+}
+
+// seconds is the unix time that a file name begins with; 0 if it does not.
+func seconds(file string) int64 {
+	digits := file[:len(file)-len(strings.TrimLeft(file, "0123456789"))]
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// numberInName finds what a Delivery put into a name: the number after "S=" or
+// "W=".
+func numberInName(file, key string) (int64, bool) {
+	for field := range strings.SplitSeq(unique(file), ",") {
+		if number, ok := strings.CutPrefix(field, key); ok {
+			n, err := strconv.ParseInt(number, 10, 64)
+			return n, err == nil && n >= 0
+		}
+	}
+	return 0, false
+}
+
+// grown is when the size of a file is not looked for again. The original wrote
+// its files where they lie.
+const grown = time.Minute
+
+// measure reads a message to learn its size on the wire, and when it was last
+// changed.
+func (s *Store) measure(file string) (octets int64, changed time.Time, err error) {
+	f, err := s.root.Open(file)
+	if err != nil {
+		return 0, time.Time{}, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return 0, time.Time{}, err
+	}
+	var size wireSize
+	if _, err := io.Copy(&size, f); err != nil {
+		return 0, time.Time{}, fmt.Errorf("%s: %w", file, err)
+	}
+	return size.total(), st.ModTime(), nil
+}
