@@ -50,14 +50,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
 	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
 
+	"xm/internal/disk"
 	"xm/internal/safefile"
 )
 
@@ -73,7 +72,7 @@ var ErrTaken = errors.New("the name is taken")
 // DB is an open users.txt. Its methods may be called concurrently, and other
 // processes may change the file meanwhile.
 type DB struct {
-	root     *os.Root
+	root     disk.Dir
 	locals   []string // local domains, folded
 	aliases  aliases
 	log      *slog.Logger
@@ -112,7 +111,7 @@ func Open(dataDir string, options Options, log *slog.Logger) (*DB, error) {
 	if db.decoy, err = NewRecord(Name{local: "decoy"}, "decoy", DefaultIterations); err != nil {
 		return nil, err
 	}
-	if db.root, err = os.OpenRoot(dataDir); err != nil {
+	if db.root, err = disk.OpenDir(dataDir); err != nil {
 		return nil, err
 	}
 	return db, nil
@@ -248,7 +247,7 @@ func (db *DB) overlap(a, b Name) bool {
 // leftMaildrop returns the name of a directory that a former user of the name,
 // or of one that overlaps it, left.
 func (db *DB) leftMaildrop(n Name) (string, error) {
-	entries, err := fs.ReadDir(db.root.FS(), ".")
+	entries, err := disk.ReadDir(db.root, ".")
 	if err != nil {
 		return "", err
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"xm/internal/disk"
 	"xm/internal/safefile"
 )
 
@@ -109,7 +110,7 @@ func (db *DB) decoyKey() ([]byte, error) {
 	if key := db.salting.Load(); key != nil {
 		return *key, nil
 	}
-	key, err := db.root.ReadFile(decoyName)
+	key, err := disk.ReadFile(db.root, decoyName)
 	if errors.Is(err, fs.ErrNotExist) {
 		key, err = db.makeDecoyKey()
 	}
@@ -132,5 +133,5 @@ func (db *DB) makeDecoyKey() ([]byte, error) {
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
-	return db.root.ReadFile(decoyName)
+	return disk.ReadFile(db.root, decoyName)
 }

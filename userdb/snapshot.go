@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
+
+	"xm/internal/disk"
 )
 
 // snapshot is one reading of the file.
@@ -71,7 +72,7 @@ func (db *DB) load() (*snapshot, error) {
 	return s, nil
 }
 
-func readSnapshot(root *os.Root) (*snapshot, error) {
+func readSnapshot(root disk.Dir) (*snapshot, error) {
 	s := &snapshot{exact: map[string]int{}, folded: map[string][]int{}}
 	f, err := root.Open(fileName)
 	if errors.Is(err, fs.ErrNotExist) {

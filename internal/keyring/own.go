@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"xm/hybrid"
+	"xm/internal/disk"
 	"xm/internal/safefile"
 )
 
@@ -152,13 +153,13 @@ func (r *Ring) remove(file string) error {
 	if err := r.root.Remove(file); err != nil {
 		return err
 	}
-	return safefile.SyncDir(r.root, ".")
+	return disk.SyncDir(disk.At(r.root), ".")
 }
 
 // replace puts a file in the place of one that keep has kept. It does not take
 // over the mode of the old one, which may be loose.
 func (r *Ring) replace(file string, data []byte, perm fs.FileMode) error {
-	f, err := safefile.Create(r.root, file, perm)
+	f, err := safefile.Create(disk.At(r.root), file, perm)
 	if err != nil {
 		return err
 	}
@@ -219,7 +220,7 @@ func (r *Ring) writePair(stem string, key *rsa.PrivateKey, passphrase []byte) er
 }
 
 func (r *Ring) writeNew(file string, data []byte, perm fs.FileMode) error {
-	if err := safefile.WriteNew(r.root, file, data, perm); err != nil {
+	if err := safefile.WriteNew(disk.At(r.root), file, data, perm); err != nil {
 		return fmt.Errorf("%s: %w", r.path(file), err)
 	}
 	return nil

@@ -47,7 +47,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"strings"
 	"sync"
@@ -56,6 +55,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"xm/internal/disk"
 	"xm/internal/safefile"
 )
 
@@ -70,13 +70,14 @@ type Store struct {
 	// set before the first use of the Store.
 	Quota func(maildrop string) Quota
 
-	root *os.Root
+	root disk.Dir
 	host string // in file names
 
 	mu     sync.Mutex
-	lock   *os.File           // nil until the first Open
+	lock   disk.File          // nil until the first Open
 	locked map[int64]struct{} // offsets that this process holds in lock
 	ready  map[string]bool    // maildrops whose directories are known to be durable
+	drops  map[string]*drop   // maildrops that are open
 	usage  map[string]*remembered
 
 	listings listings
@@ -85,12 +86,18 @@ type Store struct {
 // New opens the store in a data directory, which must exist. host goes into
 // the names of messages.
 func New(dataDir, host string) (*Store, error) {
-	root, err := os.OpenRoot(dataDir)
+	root, err := disk.OpenDir(dataDir)
 	if err != nil {
 		return nil, err
 	}
+	return On(root, host), nil
+}
+
+// On is New for a directory that is open, which Close closes.
+func On(root disk.Dir, host string) *Store {
 	return &Store{root: root, host: hostInName(host),
-		locked: map[int64]struct{}{}, ready: map[string]bool{}, usage: map[string]*remembered{}}, nil
+		locked: map[int64]struct{}{}, ready: map[string]bool{},
+		drops: map[string]*drop{}, usage: map[string]*remembered{}}
 }
 
 // hostInName keeps the whole file name within the 70 octets of a POP3
@@ -113,6 +120,9 @@ func (s *Store) Close() error {
 	if s.lock != nil {
 		s.lock.Close()
 	}
+	for _, d := range s.drops {
+		d.close()
+	}
 	return s.root.Close()
 }
 
@@ -127,15 +137,16 @@ func (s *Store) prepare(name string) error {
 	if ready {
 		return nil
 	}
-	for _, sub := range []string{"tmp", "new", "cur"} {
-		if err := s.root.MkdirAll(path.Join(name, sub), 0o700); err != nil {
+	for _, dir := range []string{name, path.Join(name, "tmp"), path.Join(name, "new"), path.Join(name, "cur")} {
+		if err := s.root.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 	}
-	for _, dir := range []string{name, "."} {
-		if err := safefile.SyncDir(s.root, dir); err != nil {
-			return err
-		}
+	if err := disk.SyncDir(s.root, name); err != nil {
+		return err
+	}
+	if err := s.root.Sync(); err != nil {
+		return err
 	}
 	if err := s.sweep(path.Join(name, "tmp")); err != nil {
 		return err
@@ -149,7 +160,7 @@ const leftOver = 36 * time.Hour
 
 // sweep removes what crashes left in a tmp directory.
 func (s *Store) sweep(tmp string) error {
-	entries, err := readDir(s.root, tmp)
+	entries, err := disk.ReadDir(s.root, tmp)
 	if err != nil {
 		return err
 	}
@@ -163,15 +174,6 @@ func (s *Store) sweep(tmp string) error {
 		}
 	}
 	return nil
-}
-
-func readDir(root *os.Root, dir string) ([]fs.DirEntry, error) {
-	d, err := root.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer d.Close()
-	return d.ReadDir(-1)
 }
 
 func (s *Store) setReady(name string, ready bool) {
@@ -226,7 +228,7 @@ func inodeOf(st fs.FileInfo) (int64, error) {
 
 // lockByte locks or unlocks one byte. The lock belongs to the open file, so it
 // goes when the process dies, and closing another descriptor does not drop it.
-func lockByte(f *os.File, offset int64, kind int16) error {
+func lockByte(f disk.File, offset int64, kind int16) error {
 	l := unix.Flock_t{Type: kind, Whence: 0, Start: offset, Len: 1}
 	err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &l)
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {

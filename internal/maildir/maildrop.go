@@ -5,7 +5,7 @@ import (
 	"io"
 	"io/fs"
 
-	"xm/internal/safefile"
+	"xm/internal/disk"
 )
 
 // Maildrop is one user's mail as it was when it was opened, locked against
@@ -134,7 +134,7 @@ func (m *Maildrop) Delete(messages []int) error {
 		dirs[m.dirs[m.messages[i].dir]] = true
 	}
 	for dir := range dirs {
-		errs = append(errs, safefile.SyncDir(m.store.root, dir))
+		errs = append(errs, disk.SyncDir(m.store.root, dir))
 	}
 	return errors.Join(errs...)
 }
