@@ -87,10 +87,10 @@ func (d *diskWriter) release() {
 type wireReader struct {
 	src  io.ReadCloser
 	buf  *[readSize]byte // nil once it is closed
-	raw  []byte // the part of buf that is still to be given out
-	owed string // to be given out before that
-	last byte   // the octet given out last; LF before the first: nothing is to be ended
-	err  error  // what src said last
+	raw  []byte          // the part of buf that is still to be given out
+	owed string          // to be given out before that
+	last byte            // the octet given out last; LF before the first: nothing is to be ended
+	err  error           // what src said last
 }
 
 func newWireReader(src io.ReadCloser) *wireReader {

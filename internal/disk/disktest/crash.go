@@ -58,7 +58,7 @@ const (
 )
 
 // Crashes calls check for each state that a crash may leave, at each moment of
-// the record, with the notes that were made before. A state that was checked
+// the record since Settle, with the notes that were made before. A state that was checked
 // with the same notes is not checked again. It ends with the first error, and
 // returns how many states were checked.
 func (d *Disk) Crashes(seed uint64, check func(after *Disk, notes []any) error) (states int, err error) {
@@ -66,13 +66,16 @@ func (d *Disk) Crashes(seed uint64, check func(after *Disk, notes []any) error) 
 	seen := map[uint64]bool{}
 	hash := maphash.MakeSeed()
 	var notes []any
-	for now := 0; now <= len(d.log); now++ {
+	for now := range len(d.log) + 1 {
 		if now > 0 {
 			if e := d.log[now-1]; e.note != nil {
 				notes = append(notes, e.note)
 			} else if e.sync {
-				continue // it only makes fewer states possible; the next note tells
+				continue // it makes no new states possible
 			}
+		}
+		if now < d.settled {
+			continue
 		}
 		pieces, sure := d.pending(now)
 		for _, kept := range choices(random, sure) {
@@ -208,4 +211,14 @@ func (d *Disk) key(seed maphash.Seed, notes int) uint64 {
 	}
 	visit(0, ".")
 	return h.Sum64()
+}
+
+// Settle makes all that was done durable.
+func (d *Disk) Settle() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for n := range d.inodes {
+		d.log = append(d.log, event{inode: n, sync: true, began: len(d.log)})
+	}
+	d.settled = len(d.log)
 }

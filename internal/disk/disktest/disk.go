@@ -10,6 +10,7 @@
 package disktest
 
 import (
+	"errors"
 	"io/fs"
 	"path"
 	"runtime"
@@ -20,6 +21,9 @@ import (
 
 	"xm/internal/disk"
 )
+
+// Killed is a fault that stands for the end of the process: nothing was done.
+var Killed = errors.New("the process was killed")
 
 // Disk is a disk in memory. Its fields are set before it is used.
 type Disk struct {
@@ -33,10 +37,11 @@ type Disk struct {
 	// "file.go:line", that nothing is to come of it.
 	Ignored func(site string) bool
 
-	mu     sync.Mutex
-	inodes []*inode // by number
-	log    []event
-	ticks  int64
+	mu      sync.Mutex
+	inodes  []*inode // by number
+	log     []event
+	ticks   int64
+	settled int // events before Settle
 }
 
 type inode struct {
@@ -150,9 +155,10 @@ func (d *Disk) sync(inode int, name string) error {
 	err := d.fault("sync", name)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err != nil || d.Ignored == nil || !d.Ignored(site) {
-		d.log = append(d.log, event{inode: inode, sync: true, began: began, failed: err != nil})
+	if err == Killed || err == nil && d.Ignored != nil && d.Ignored(site) {
+		return err
 	}
+	d.log = append(d.log, event{inode: inode, sync: true, began: began, failed: err != nil})
 	return err
 }
 
