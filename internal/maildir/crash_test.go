@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -40,23 +41,29 @@ var scenarios = map[string]func(*testing.T, *crashed){
 	"shared failure":   sharedFailure,
 }
 
-// together has two deliveries come while a third waits for the disk.
+// together has two deliveries come while a third waits for the disk, and one
+// more while they do.
 func together(t *testing.T, c *crashed) {
 	c.prepare("alice")
 	synctest.Test(t, func(t *testing.T) {
-		first := true
+		var all sync.WaitGroup
+		come := [][]string{{"two", "three"}, {"four"}}
 		c.disk.During = func(name string) {
-			if name == "alice/new" && first {
-				first = false
-				go c.deliver("two", 100, "alice")
-				go c.deliver("three", 100, "alice")
-				synctest.Wait() // both have linked
+			if name == "alice/new" && len(come) > 0 {
+				for _, id := range come[0] {
+					all.Go(func() { c.deliver(id, 100, "alice") })
+				}
+				come = come[1:]
+				synctest.Wait() // they have linked
 			}
 		}
 		c.deliver("one", 100, "alice")
-		synctest.Wait()
+		all.Wait()
 		c.disk.During = nil
 	})
+	if c.disk.Synced("alice/new") != 3 {
+		t.Errorf("%d fsyncs for four deliveries", c.disk.Synced("alice/new"))
+	}
 }
 
 func deletion(t *testing.T, c *crashed) {
@@ -108,16 +115,17 @@ func (c *crashed) failOnce(below string) {
 func sharedFailure(t *testing.T, c *crashed) {
 	c.prepare("alice")
 	synctest.Test(t, func(t *testing.T) {
+		var all sync.WaitGroup
 		c.disk.During = func(name string) {
 			if name == "alice/new" {
 				c.disk.During = nil
-				go c.deliver("two", 100, "alice")
+				all.Go(func() { c.deliver("two", 100, "alice") })
 				synctest.Wait() // it has linked
 				c.failOnce("alice/new")
 			}
 		}
 		c.deliver("one", 100, "alice")
-		synctest.Wait()
+		all.Wait()
 	})
 }
 

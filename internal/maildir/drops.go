@@ -4,9 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"sync"
+	"syscall"
 
 	"xm/internal/disk"
 )
@@ -90,7 +90,7 @@ func (s *Store) keep(d *drop) *drop {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	other := s.drops[d.name]
-	if other != nil && os.SameFile(other.inode, d.inode) {
+	if other != nil && sameDir(other.inode, d.inode) {
 		d.close()
 		other.users++
 		return other
@@ -136,10 +136,17 @@ var errMoved = fmt.Errorf("the maildrop was moved away: %w", fs.ErrNotExist)
 // inPlace returns errMoved if d is no longer what has its name.
 func (s *Store) inPlace(d *drop) error {
 	st, err := s.root.Stat(path.Join(d.name, "new"))
-	if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(st, d.inode) {
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !sameDir(st, d.inode) {
 		return errMoved
 	}
 	return err
+}
+
+// sameDir is os.SameFile, for any disk.
+func sameDir(a, b fs.FileInfo) bool {
+	x, ok1 := a.Sys().(*syscall.Stat_t)
+	y, ok2 := b.Sys().(*syscall.Stat_t)
+	return ok1 && ok2 && x.Ino == y.Ino && x.Dev == y.Dev
 }
 
 // sharedSync syncs a directory for all who wait at a time: one fsync serves

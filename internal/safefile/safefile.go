@@ -209,13 +209,10 @@ func MkdirAll(dir string, perm fs.FileMode) error {
 			return err
 		}
 	}
-	if err := os.Mkdir(dir, perm); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
 	root, err := disk.OpenDir(parent)
 	if err != nil {
 		return err
 	}
 	defer root.Close()
-	return root.Sync()
+	return Mkdir(root, filepath.Base(dir), perm)
 }

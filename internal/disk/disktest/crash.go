@@ -167,7 +167,7 @@ func count(kept []bool) (n int) {
 
 // after is the disk that holds the kept pieces, and no record.
 func (d *Disk) after(pieces []piece, kept []bool) *Disk {
-	state := &Disk{}
+	state := &Disk{synced: map[string]int{}}
 	long := time.Now().Add(-time.Hour) // at rest
 	for _, n := range d.inodes {
 		fresh := &inode{mode: n.mode, changed: long}

@@ -41,6 +41,7 @@ type Disk struct {
 	inodes  []*inode // by number
 	log     []event
 	ticks   int64
+	synced  map[string]int
 	settled int // events before Settle
 }
 
@@ -53,7 +54,7 @@ type inode struct {
 
 // New returns an empty disk.
 func New() *Disk {
-	d := &Disk{}
+	d := &Disk{synced: map[string]int{}}
 	d.newInode(fs.ModeDir | 0o700)
 	return d
 }
@@ -148,6 +149,7 @@ func (d *Disk) sync(inode int, name string) error {
 	site := caller()
 	d.mu.Lock()
 	began := len(d.log)
+	d.synced[name]++
 	d.mu.Unlock()
 	if d.During != nil {
 		d.During(name)
@@ -160,6 +162,13 @@ func (d *Disk) sync(inode int, name string) error {
 	}
 	d.log = append(d.log, event{inode: inode, sync: true, began: began, failed: err != nil})
 	return err
+}
+
+// Synced tells how often a sync of name has begun.
+func (d *Disk) Synced(name string) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.synced[name]
 }
 
 // caller is the place that syncs, in the packages above.
