@@ -89,10 +89,12 @@ func anotherProcess(t *testing.T, c *crashed) {
 	c.deliver("two", 100, "alice")
 }
 
-// failedSync has an fsync fail; the sender tries again.
+// failedSync has one fsync after the other fail; the sender tries again.
 func failedSync(t *testing.T, c *crashed) {
-	for _, name := range []string{"alice/tmp", "alice/new"} {
-		c.prepare("alice")
+	for _, name := range []string{"alice", ".", "alice/tmp", "alice/new"} {
+		if strings.Contains(name, "/") {
+			c.prepare("alice")
+		}
 		c.failOnce(name)
 		c.deliver("one", 100, "alice")
 		c.deliver("one", 100, "alice")
@@ -102,7 +104,7 @@ func failedSync(t *testing.T, c *crashed) {
 // failOnce lets the next sync below a name fail.
 func (c *crashed) failOnce(below string) {
 	c.disk.Fault = func(op, name string) error {
-		if op == "sync" && strings.HasPrefix(name, below) {
+		if op == "sync" && (name == below || strings.HasPrefix(name, below+"/")) {
 			c.disk.Fault = nil
 			return syscall.EIO
 		}

@@ -48,6 +48,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -72,6 +73,8 @@ type Store struct {
 
 	root disk.Dir
 	host string // in file names
+
+	preparing sync.Mutex // held by whoever makes directories
 
 	mu     sync.Mutex
 	lock   disk.File          // nil until the first Open
@@ -131,21 +134,27 @@ func (s *Store) prepare(name string) error {
 	if strings.Contains(name, "/") {
 		return fmt.Errorf("%q is not the name of a maildrop", name)
 	}
-	s.mu.Lock()
-	ready := s.ready[name]
-	s.mu.Unlock()
-	if ready {
+	if s.isReady(name) {
 		return nil
 	}
-	for _, dir := range []string{name, path.Join(name, "tmp"), path.Join(name, "new"), path.Join(name, "cur")} {
-		if err := s.root.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-			return err
+	s.preparing.Lock()
+	defer s.preparing.Unlock()
+	if s.isReady(name) {
+		return nil
+	}
+	made, err := s.makeDirs(name)
+	if err == nil {
+		err = disk.SyncDir(s.root, name)
+	}
+	if err == nil {
+		err = s.root.Sync()
+	}
+	if err != nil {
+		// An fsync that failed may have lost them for good, so they are made anew
+		// next time. One that is in use stays.
+		for _, dir := range slices.Backward(made) {
+			_ = s.root.Remove(dir)
 		}
-	}
-	if err := disk.SyncDir(s.root, name); err != nil {
-		return err
-	}
-	if err := s.root.Sync(); err != nil {
 		return err
 	}
 	if err := s.sweep(path.Join(name, "tmp")); err != nil {
@@ -153,6 +162,19 @@ func (s *Store) prepare(name string) error {
 	}
 	s.setReady(name, true)
 	return nil
+}
+
+// makeDirs returns what it has made, also when it fails.
+func (s *Store) makeDirs(name string) (made []string, err error) {
+	for _, dir := range []string{name, path.Join(name, "tmp"), path.Join(name, "new"), path.Join(name, "cur")} {
+		err := s.root.Mkdir(dir, 0o700)
+		if err == nil {
+			made = append(made, dir)
+		} else if !errors.Is(err, fs.ErrExist) {
+			return made, err
+		}
+	}
+	return made, nil
 }
 
 // leftOver is the age at which a file in tmp is nobody's any more.
@@ -174,6 +196,12 @@ func (s *Store) sweep(tmp string) error {
 		}
 	}
 	return nil
+}
+
+func (s *Store) isReady(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ready[name]
 }
 
 func (s *Store) setReady(name string, ready bool) {

@@ -29,18 +29,26 @@ func happen(d *disktest.Disk) {
 	for _, c := range contents {
 		note(Replace(root, "f", []byte(c), 0o600), "f", c)
 	}
-	d.Fault = func(op, name string) error {
-		if op == "sync" && name != "." {
+	d.Fault = failOnce(d, false)
+	for range 2 {
+		note(WriteNew(root, "key", []byte("key"), 0o600), "key", "key")
+	}
+	d.Fault = failOnce(d, true)
+	for range 2 {
+		note(Mkdir(root, "d", 0o700), "d", "")
+	}
+	note(WriteNew(root, "d/key", []byte("key"), 0o600), "d/key", "key")
+}
+
+// failOnce has the next fsync fail: that of a directory or that of a file.
+func failOnce(d *disktest.Disk, directory bool) func(op, name string) error {
+	return func(op, name string) error {
+		if op == "sync" && (name == ".") == directory {
 			d.Fault = nil
 			return syscall.EIO
 		}
 		return nil
 	}
-	for range 2 {
-		note(WriteNew(root, "key", []byte("key"), 0o600), "key", "key")
-	}
-	note(Mkdir(root, "d", 0o700), "d", "")
-	note(WriteNew(root, "d/key", []byte("key"), 0o600), "d/key", "key")
 }
 
 func check(after *disktest.Disk, notes []any) error {

@@ -192,7 +192,11 @@ func Mkdir(root disk.Dir, name string, perm fs.FileMode) error {
 	if err := giveTo(d, parent); err != nil {
 		return err
 	}
-	return disk.SyncDir(root, filepath.Dir(name))
+	if err := disk.SyncDir(root, filepath.Dir(name)); err != nil {
+		_ = root.Remove(name) // so that it is made anew next time: see disk.Dir's Sync
+		return err
+	}
+	return nil
 }
 
 // MkdirAll makes a directory and its parents where they are missing, durably.
