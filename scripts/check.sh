@@ -36,6 +36,7 @@ xm/internal/maildir      internal/safefile
 xm/internal/mailclient   hybrid internal/line
 xm/internal/safefile
 xm/internal/sasl
+xm/scripts/load
 xm/scripts/regtool       hybrid
 '
 go list -f '{{.ImportPath}}{{range .Imports}} {{.}}{{end}}' ./... | while read -r pkg imports; do

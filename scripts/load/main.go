@@ -1,0 +1,87 @@
+// Command load measures a mail server from outside, with any number of sessions
+// at once:
+//
+//	load pop3 login  -addr HOST:PORT -user U -password P [-sessions N] [-for 5s]
+//	load pop3 retr   -addr HOST:PORT -user U%d -password P [-sessions N] [-pipeline] [-times N]
+//	load pop3 idle   -addr HOST:PORT -user U%d -password P -sessions N [-from N]
+//
+// login repeats login, STAT and QUIT; retr logs in once a session and retrieves
+// every message, -times over; idle logs in and stays, until its standard input
+// ends; without -user it does not log in. %d in the user's name is the session's number, from 0 (-from) on.
+// Results are one line: what was done, how often, in how many seconds, and how
+// often in a second.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+)
+
+// options are what the flags say.
+type options struct {
+	addr, user, password string
+	tls                  bool
+	sessions, from       int
+	times                int
+	duration             time.Duration
+	pipeline             bool
+}
+
+func (o options) userOf(session int) string {
+	return strings.ReplaceAll(o.user, "%d", fmt.Sprint(o.from+session))
+}
+
+// result counts what was done.
+type result struct {
+	what   string
+	count  int
+	octets int64
+	took   time.Duration
+}
+
+func (r result) String() string {
+	seconds := r.took.Seconds()
+	return fmt.Sprintf("%s %d in %.3f s: %.1f/s, %.1f MiB/s", r.what, r.count, seconds, float64(r.count)/seconds, float64(r.octets)/seconds/(1<<20))
+}
+
+var works = map[string]func(options) (result, error){
+	"pop3 login": pop3Login,
+	"pop3 retr":  pop3Retr,
+	"pop3 idle":  pop3Idle,
+}
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "load:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	if len(args) < 2 || works[strings.Join(args[:2], " ")] == nil {
+		return fmt.Errorf("usage: load pop3 login|retr|idle -addr HOST:PORT ...")
+	}
+	var o options
+	flags := flag.NewFlagSet(strings.Join(args[:2], " "), flag.ExitOnError)
+	flags.StringVar(&o.addr, "addr", "127.0.0.1:2110", "the server")
+	flags.StringVar(&o.user, "user", "", "the user's name; %d is the session's number")
+	flags.StringVar(&o.password, "password", "", "everybody's password")
+	flags.BoolVar(&o.tls, "tls", false, "TLS from the start; any certificate will do")
+	flags.IntVar(&o.sessions, "sessions", 1, "how many sessions at once")
+	flags.IntVar(&o.from, "from", 0, "the number of the first session")
+	flags.IntVar(&o.times, "times", 1, "how often retr retrieves all")
+	flags.DurationVar(&o.duration, "for", 5*time.Second, "how long login goes on")
+	flags.BoolVar(&o.pipeline, "pipeline", false, "retr sends its commands ahead")
+	if err := flags.Parse(args[2:]); err != nil {
+		return err
+	}
+	r, err := works[strings.Join(args[:2], " ")](o)
+	if err != nil {
+		return err
+	}
+	fmt.Println(r)
+	return nil
+}

@@ -1,0 +1,253 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// pop3 is a POP3 session. Its client does as little as it can, so that the server
+// is what is measured.
+type pop3 struct {
+	conn net.Conn
+	in   *bufio.Reader
+	tail [5]byte // of the response that is being read
+}
+
+// readSize holds a good many pipelined responses.
+const readSize = 256 << 10
+
+func (o options) dial(size int) (*pop3, error) {
+	conn, err := net.Dial("tcp", o.addr)
+	if err != nil {
+		return nil, err
+	}
+	if o.tls {
+		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
+	}
+	p := &pop3{conn: conn, in: bufio.NewReaderSize(conn, size)}
+	_, err = p.status()
+	return p, err
+}
+
+// status reads a line, which must say +OK.
+func (p *pop3) status() (string, error) {
+	l, err := p.in.ReadSlice('\n')
+	if err != nil {
+		return "", err
+	}
+	if !bytes.HasPrefix(l, []byte("+OK")) {
+		return "", fmt.Errorf("the server says %q", l)
+	}
+	return string(l), nil
+}
+
+func (p *pop3) cmd(text string) (string, error) {
+	if _, err := io.WriteString(p.conn, text+"\r\n"); err != nil {
+		return "", err
+	}
+	return p.status()
+}
+
+func (p *pop3) login(user, password string) error {
+	_, err := p.cmd("USER " + user)
+	if err == nil {
+		_, err = p.cmd("PASS " + password)
+	}
+	return err
+}
+
+// stat returns the number of messages.
+func (p *pop3) stat() (int, error) {
+	l, err := p.cmd("STAT")
+	if err != nil {
+		return 0, err
+	}
+	fields := strings.Fields(l)
+	if len(fields) != 3 {
+		return 0, fmt.Errorf("STAT: %q", l)
+	}
+	return strconv.Atoi(fields[1])
+}
+
+var end = []byte("\r\n.\r\n")
+
+// text reads over the rest of a multi-line response.
+func (p *pop3) text() (octets int64, err error) {
+	copy(p.tail[:], "xxx\r\n")
+	for {
+		if _, err := p.in.Peek(1); err != nil {
+			return octets, err
+		}
+		b, _ := p.in.Peek(p.in.Buffered())
+		// The end may lie across what was read before and this.
+		joint := append(p.tail[:], b[:min(len(b), 4)]...)
+		if i := bytes.Index(joint, end); i >= 0 {
+			_, err := p.in.Discard(i) // 5 of the tail and i of b, less the 5 of the end
+			return octets + int64(i), err
+		}
+		if i := bytes.Index(b, end); i >= 0 {
+			_, err := p.in.Discard(i + len(end))
+			return octets + int64(i+len(end)), err
+		}
+		octets += int64(len(b))
+		last := append(p.tail[:], b[max(0, len(b)-5):]...)
+		copy(p.tail[:], last[len(last)-5:])
+		if _, err := p.in.Discard(len(b)); err != nil {
+			return octets, err
+		}
+	}
+}
+
+// each runs work for all sessions at once.
+func (o options) each(work func(session int) error) error {
+	errs := make([]error, o.sessions)
+	var wg sync.WaitGroup
+	for i := range o.sessions {
+		wg.Go(func() { errs[i] = work(i) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func pop3Login(o options) (result, error) {
+	counts := make([]int, o.sessions)
+	began := time.Now()
+	err := o.each(func(i int) error {
+		for time.Since(began) < o.duration {
+			if err := o.visit(i); err != nil {
+				return err
+			}
+			counts[i]++
+		}
+		return nil
+	})
+	r := result{what: "sessions", took: time.Since(began)}
+	for _, n := range counts {
+		r.count += n
+	}
+	return r, err
+}
+
+// visit is login, STAT and QUIT.
+func (o options) visit(session int) error {
+	p, err := o.dial(512)
+	if err != nil {
+		return err
+	}
+	defer p.conn.Close()
+	if err := p.login(o.userOf(session), o.password); err != nil {
+		return err
+	}
+	if _, err := p.stat(); err != nil {
+		return err
+	}
+	_, err = p.cmd("QUIT")
+	return err
+}
+
+func pop3Retr(o options) (result, error) {
+	all := make([]*pop3, o.sessions)
+	messages := make([]int, o.sessions)
+	if err := o.each(func(i int) (err error) {
+		if all[i], err = o.dial(readSize); err == nil {
+			err = all[i].login(o.userOf(i), o.password)
+		}
+		if err == nil {
+			messages[i], err = all[i].stat()
+		}
+		return err
+	}); err != nil {
+		return result{}, err
+	}
+	r := result{what: "messages"}
+	var mu sync.Mutex
+	began := time.Now()
+	err := o.each(func(i int) error {
+		defer all[i].conn.Close()
+		var octets int64
+		for range o.times {
+			n, err := all[i].retrieve(messages[i], o.pipeline)
+			if err != nil {
+				return err
+			}
+			octets += n
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		r.count += messages[i] * o.times
+		r.octets += octets
+		return nil
+	})
+	r.took = time.Since(began)
+	return r, err
+}
+
+func (p *pop3) retrieve(messages int, pipeline bool) (octets int64, err error) {
+	if pipeline {
+		var commands []byte
+		for i := range messages {
+			commands = fmt.Appendf(commands, "RETR %d\r\n", i+1)
+		}
+		go p.conn.Write(commands) // a failure shows where the responses are read
+	}
+	for i := range messages {
+		if pipeline {
+			_, err = p.status()
+		} else {
+			_, err = p.cmd("RETR " + strconv.Itoa(i+1))
+		}
+		if err != nil {
+			return octets, err
+		}
+		n, err := p.text()
+		if octets += n; err != nil {
+			return octets, err
+		}
+	}
+	return octets, nil
+}
+
+// atOnce bounds the logins under way.
+const atOnce = 8
+
+func pop3Idle(o options) (result, error) {
+	var open []net.Conn
+	var mu sync.Mutex
+	began := time.Now()
+	turns := make(chan struct{}, atOnce)
+	err := o.each(func(i int) error {
+		turns <- struct{}{}
+		defer func() { <-turns }()
+		p, err := o.dial(512)
+		if err != nil {
+			return err
+		}
+		mu.Lock()
+		open = append(open, p.conn)
+		mu.Unlock()
+		if o.user == "" { // not even authenticated
+			return nil
+		}
+		return p.login(o.userOf(i), o.password)
+	})
+	r := result{what: "idle sessions", count: len(open), took: time.Since(began)}
+	if err != nil {
+		return r, err
+	}
+	fmt.Println("ready")
+	_, err = io.Copy(io.Discard, os.Stdin)
+	for _, c := range open {
+		c.Close()
+	}
+	return r, err
+}
