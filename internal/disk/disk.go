@@ -73,7 +73,7 @@ func newDir(root *os.Root) (Dir, error) {
 		root.Close()
 		return nil, err
 	}
-	return dir{root, self}, nil
+	return dir{root, self, int(self.Fd())}, nil
 }
 
 // At gives the directory that root has open. The caller closes root.
@@ -83,6 +83,7 @@ func At(root *os.Root) Dir { return dir{Root: root} }
 type dir struct {
 	*os.Root
 	self *os.File // for what os.Root can't do; nil from At
+	fd   int      // self's
 }
 
 func (d dir) Close() error {
@@ -130,7 +131,7 @@ func between(op string, from dir, oldname string, to Dir, newname string, do fun
 	there, ok := to.(dir)
 	err := fs.ErrInvalid
 	if ok && from.self != nil && there.self != nil && isName(oldname) && isName(newname) {
-		err = do(int(from.self.Fd()), int(there.self.Fd()))
+		err = do(from.fd, there.fd)
 		runtime.KeepAlive(from.self)
 		runtime.KeepAlive(there.self)
 	}

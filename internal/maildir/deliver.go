@@ -39,17 +39,27 @@ func (s *Store) Begin(maildrops []string) (*Delivery, error) {
 			return nil, err
 		}
 	}
-	var err error
-	if d.home, err = s.use(d.maildrops[0]); err != nil {
+	err := d.create(s.use)
+	if errors.Is(err, fs.ErrNotExist) { // somebody removed the maildrop
+		err = d.create(s.useNow)
+	}
+	if err != nil {
 		return nil, err
+	}
+	return d, nil
+}
+
+func (d *Delivery) create(use func(maildrop string) (*drop, error)) (err error) {
+	if d.home, err = use(d.maildrops[0]); err != nil {
+		return err
 	}
 	d.file, err = d.home.tmp.OpenFile(d.unique, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		s.leave(d.home)
-		return nil, err
+		d.store.leave(d.home)
+		return err
 	}
 	d.inTmp, d.content.file = true, d.file
-	return d, nil
+	return nil
 }
 
 // Write takes the message in its wire form, in any pieces. After an error,
@@ -88,14 +98,7 @@ func (d *Delivery) Commit() error {
 	if err := d.file.Close(); err != nil {
 		return err
 	}
-	err = d.publish(fmt.Sprintf("%s,S=%d,W=%d", d.unique, disk, wire), disk)
-	if errors.Is(err, fs.ErrNotExist) {
-		// Somebody removed a directory that was there before: look again next time.
-		for _, name := range d.maildrops {
-			d.store.setReady(name, false)
-		}
-	}
-	return err
+	return d.publish(fmt.Sprintf("%s,S=%d,W=%d", d.unique, disk, wire), disk)
 }
 
 // Abort drops the message. After Commit it does nothing.
@@ -142,7 +145,7 @@ type link struct {
 func (d *Delivery) link(name string) (links []link, err error) {
 	last := len(d.maildrops) - 1
 	for i, maildrop := range d.maildrops {
-		drop, err := d.store.use(maildrop)
+		drop, err := d.store.useNow(maildrop)
 		if err != nil {
 			return links, err
 		}

@@ -2,7 +2,6 @@ package maildir
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"path"
 	"sync"
@@ -26,23 +25,8 @@ type drop struct {
 const maxDrops = 128
 
 // use opens a maildrop, which is made where it is missing, or takes one that is
-// still open. The caller ends it with leave.
+// still open, and was there a short while ago. The caller ends it with leave.
 func (s *Store) use(name string) (*drop, error) {
-	if err := s.prepare(name); err != nil {
-		return nil, err
-	}
-	d, err := s.opened(name)
-	if errors.Is(err, fs.ErrNotExist) { // somebody moved it away
-		s.setReady(name, false)
-		if err := s.prepare(name); err != nil {
-			return nil, err
-		}
-		d, err = s.opened(name)
-	}
-	return d, err
-}
-
-func (s *Store) opened(name string) (*drop, error) {
 	s.mu.Lock()
 	d := s.drops[name]
 	if d != nil {
@@ -50,17 +34,42 @@ func (s *Store) opened(name string) (*drop, error) {
 	}
 	s.mu.Unlock()
 	if d != nil {
-		err := s.inPlace(d)
-		if err == nil {
-			return d, nil
-		}
-		s.leave(d)
-		if !errors.Is(err, errMoved) {
+		return d, nil
+	}
+	return s.useNow(name)
+}
+
+// useNow is use for one that is there now.
+func (s *Store) useNow(name string) (*drop, error) {
+	if err := s.prepare(name); err != nil {
+		return nil, err
+	}
+	d, err := s.inPlace(name)
+	if errors.Is(err, fs.ErrNotExist) { // somebody moved it away
+		s.setReady(name, false)
+		if err := s.prepare(name); err != nil {
 			return nil, err
 		}
+		d, err = s.inPlace(name)
 	}
-	d, err := s.openDrop(name)
+	return d, err
+}
+
+// inPlace takes the open maildrop if it still is what has the name.
+func (s *Store) inPlace(name string) (*drop, error) {
+	st, err := s.root.Stat(path.Join(name, "new"))
 	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	d := s.drops[name]
+	if d != nil && sameDir(d.inode, st) {
+		d.users++
+		s.mu.Unlock()
+		return d, nil
+	}
+	s.mu.Unlock()
+	if d, err = s.openDrop(name); err != nil {
 		return nil, err
 	}
 	return s.keep(d), nil
@@ -129,17 +138,6 @@ func (s *Store) leave(d *drop) {
 func (d *drop) close() {
 	d.tmp.Close()
 	d.new.dir.Close()
-}
-
-var errMoved = fmt.Errorf("the maildrop was moved away: %w", fs.ErrNotExist)
-
-// inPlace returns errMoved if d is no longer what has its name.
-func (s *Store) inPlace(d *drop) error {
-	st, err := s.root.Stat(path.Join(d.name, "new"))
-	if errors.Is(err, fs.ErrNotExist) || err == nil && !sameDir(st, d.inode) {
-		return errMoved
-	}
-	return err
 }
 
 // sameDir is os.SameFile, for any disk.
