@@ -38,7 +38,7 @@ func New() *cli.App {
 		},
 		Commands: []*cli.Command{
 			keygen(), encrypt(), decrypt(), register(),
-			key(), user(),
+			key(), user(), fsck(),
 			smtpdCommand(), pop3dCommand(), regdCommand(), serve(),
 			send(), inbox(), read(),
 		},
