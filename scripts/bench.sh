@@ -2,15 +2,20 @@
 # Measures xm beside other programs, on this machine, in one run:
 #
 #   bench.sh crypto    encryption against age and gpg
+#   bench.sh smtp      SMTP and the mail store against Postfix
 #
-# Needs (Debian packages): age gnupg hyperfine time. SIZE sets the size of the
+# Needs (Debian packages): for crypto age gnupg hyperfine time, for smtp postfix
+# and root. SIZE sets the size of the
 # large file in MiB, RUNS how often each command runs; medians are printed.
 set -euo pipefail
 repo=$(cd "$(dirname "$0")/.." && pwd)
 size=${SIZE:-1024}
 runs=${RUNS:-5}
 work=$(mktemp -d)
+processes=() postfixes=()
 finish() {
+  for process in "${processes[@]}"; do kill "$process" 2>/dev/null || true; done
+  for instance in "${postfixes[@]}"; do postfix -c "$instance" stop >/dev/null 2>&1 || true; done
   gpgconf --homedir "$work/gnupg" --kill all 2>/dev/null || true
   rm -rf "$work"
 }
@@ -78,5 +83,6 @@ crypto() {
 
 case "${1:-}" in
 crypto) crypto ;;
-*) echo 'usage: bench.sh crypto' >&2; exit 2 ;;
+smtp) . "$repo/scripts/bench/smtp.sh" && smtp ;;
+*) echo 'usage: bench.sh crypto|smtp' >&2; exit 2 ;;
 esac
