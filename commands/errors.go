@@ -9,6 +9,7 @@ import (
 
 	"xm/hybrid"
 	"xm/internal/keyring"
+	"xm/userdb"
 )
 
 // usageError is the mistake of whoever typed the command.
@@ -39,7 +40,7 @@ func ExitCode(err error) int {
 		return 2
 	case errors.Is(err, hybrid.ErrNotAuthentic):
 		return 3
-	case errors.Is(err, keyring.ErrNotFound), errors.Is(err, errNotFound):
+	case errors.Is(err, keyring.ErrNotFound), errors.Is(err, errNotFound), errors.Is(err, userdb.ErrNoUser):
 		return 4
 	}
 	return 1

@@ -1,7 +1,6 @@
 package commands
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -27,30 +26,19 @@ func fsck() *cli.Command {
 			&cli.BoolFlag{Name: "repair", Usage: "set aside what is broken"},
 			jsonFlag(),
 		},
-		Action: runFsck,
+		Action: withUsers(0, 0, false, runFsck),
 	}
 }
 
-func runFsck(c *cli.Context) error {
-	if err := wantArgs(c, 0, 0); err != nil {
-		return err
-	}
-	db, err := openUsers(c, false)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	cfg, err := loadConfig(c)
-	if err != nil {
-		return err
-	}
-	store, err := openStore(cfg)
+func runFsck(o operator) error {
+	c := o.c
+	store, err := openStore(o.cfg, o.DB)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
 
-	problems, owned, err := checkUsers(c, db)
+	problems, owned, err := checkUsers(o)
 	if err != nil {
 		return err
 	}
@@ -73,16 +61,16 @@ func runFsck(c *cli.Context) error {
 }
 
 // checkUsers checks users.txt, and returns the maildrops that are somebody's.
-func checkUsers(c *cli.Context, db *userdb.DB) (problems []maildir.Problem, owned map[string]bool, err error) {
-	broken, err := db.Check()
+func checkUsers(o operator) (problems []maildir.Problem, owned map[string]bool, err error) {
+	broken, err := o.Check()
 	if err != nil {
 		return nil, nil, err
 	}
 	done := ""
-	if c.Bool("repair") && len(broken) > 0 {
-		ctx, cancel := context.WithTimeout(c.Context, lockPatience)
+	if o.c.Bool("repair") && len(broken) > 0 {
+		ctx, cancel := o.patience()
 		defer cancel()
-		if broken, err = db.SetAside(ctx); err != nil {
+		if broken, err = o.SetAside(ctx); err != nil {
 			return nil, nil, err
 		}
 		done = "moved to " + userdb.BrokenLines
@@ -92,9 +80,9 @@ func checkUsers(c *cli.Context, db *userdb.DB) (problems []maildir.Problem, owne
 		problems = append(problems, maildir.Problem{Path: "users.txt", What: fmt.Sprintf("line %d: %v", b.Number, b.Err), Done: done})
 		owned[b.Name] = true // until somebody has looked at the line
 	}
-	records, _ := db.Users() // its errors are the broken lines
+	records, _ := o.Users() // its errors are the broken lines
 	for _, r := range records {
-		dirs, err := db.Maildrops(r.Name)
+		dirs, err := o.Maildrops(r.Name)
 		if err != nil {
 			return nil, nil, err
 		}

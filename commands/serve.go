@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"strings"
@@ -144,7 +145,7 @@ func (h *host) start(service service, addr string) (server, error) {
 	}
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		return server{}, err
+		return server{}, fmt.Errorf("%s: %w", service.name, err)
 	}
 	log.Info("listening", "addr", l.Addr().String())
 	return server{l, serve}, nil

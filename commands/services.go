@@ -58,6 +58,8 @@ type host struct {
 	cert   *line.Certificate // nil for none
 	limits *line.Limits      // of SMTP, on all its ports
 	logins *sasl.Limiter
+
+	presence *userdb.Presence // nil without POP3
 }
 
 func openHost(c *cli.Context) (h *host, err error) {
@@ -76,17 +78,24 @@ func openHost(c *cli.Context) (h *host, err error) {
 	if h.db, err = userdb.Open(cfg.DataDir, userOptions(cfg), h.log); err != nil {
 		return nil, err
 	}
-	if h.store, err = openStore(cfg); err != nil {
+	if h.store, err = openStore(cfg, h.db); err != nil {
 		return nil, errors.Join(err, h.db.Close())
 	}
 	if err := h.loadCertificate(); err != nil {
 		return nil, errors.Join(err, h.close())
 	}
-	warnOfUsers(cfg, h.db, h.log)
+	warnOfUsers(h.db, h.log)
 	return h, nil
 }
 
-func (h *host) close() error { return errors.Join(h.store.Close(), h.db.Close()) }
+func (h *host) close() error {
+	if h.presence != nil {
+		if err := h.presence.Close(); err != nil {
+			h.log.Warn("userstat is not up to date", "err", err)
+		}
+	}
+	return errors.Join(h.store.Close(), h.db.Close())
+}
 
 // soon is when the end of a certificate is worth a warning.
 const soon = 14 * 24 * time.Hour
@@ -117,7 +126,7 @@ func (h *host) smtpServer(log *slog.Logger) *smtpd.Server {
 		Hostname: h.cfg.Hostname, MaxSize: h.cfg.SMTP.MaxSize, MaxRecipients: h.cfg.SMTP.MaxRecipients,
 		Trusted: h.cfg.SMTP.Trusted, Certificate: h.cert, Proxies: h.cfg.SMTP.Proxies, Limits: h.limits,
 		FailureDelay: h.cfg.Login.FailureDelay, Logins: h.logins,
-		Users: users{h.db}, Mail: mail{h.store, h.db}, Log: log,
+		Users: users{h.db}, Mail: mail{store: h.store, db: h.db}, Log: log,
 	}
 }
 
@@ -141,9 +150,13 @@ func (h *host) submissions(log *slog.Logger) (func(context.Context, net.Listener
 }
 
 func (h *host) pop3(log *slog.Logger) (func(context.Context, net.Listener) error, error) {
+	var err error
+	if h.presence, err = h.db.Watch(); err != nil {
+		return nil, err
+	}
 	return (&pop3d.Server{
 		Hostname: h.cfg.Hostname, FailureDelay: h.cfg.Login.FailureDelay,
-		Users: users{h.db}, Mail: mail{h.store, h.db}, Log: log,
+		Users: users{h.db}, Mail: mail{h.store, h.db, h.presence}, Log: log,
 	}).Serve, nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 
 	"xm/internal/config"
 	"xm/internal/maildir"
@@ -17,39 +16,49 @@ import (
 
 // userOptions are what the config says about the users.
 func userOptions(cfg config.Config) userdb.Options {
-	return userdb.Options{LocalDomains: cfg.LocalDomains(), Aliases: cfg.Aliases}
+	return userdb.Options{LocalDomains: cfg.LocalDomains(), Aliases: cfg.Aliases, Iterations: cfg.Login.Iterations}
 }
 
-// openStore opens the Maildirs of the configured data directory, with their
-// quotas.
-func openStore(cfg config.Config) (*maildir.Store, error) {
-	for user := range cfg.Quota.Users {
-		if _, err := userdb.ParseName(user); err != nil {
-			return nil, fmt.Errorf("quota.users: %w", err)
-		}
-	}
+// openStore opens the Maildirs of the configured data directory, with the quotas
+// of their users.
+func openStore(cfg config.Config, db *userdb.DB) (*maildir.Store, error) {
 	store, err := maildir.New(cfg.DataDir, cfg.Hostname)
 	if err != nil {
 		return nil, err
 	}
-	store.Quota = func(maildrop string) maildir.Quota { return maildir.Quota(cfg.Quota.Of(maildrop)) }
+	store.Quota = func(maildrop string) maildir.Quota { return quotaOf(cfg, db, maildrop) }
 	return store, nil
+}
+
+// quotaOf is the config's where the user's settings have none, or can't be read:
+// nobody must lose mail for that.
+func quotaOf(cfg config.Config, db *userdb.DB, maildrop string) maildir.Quota {
+	quota := maildir.Quota(cfg.Quota)
+	name, err := userdb.ParseName(maildrop)
+	if err != nil {
+		return quota
+	}
+	set, err := db.Settings(name)
+	if err != nil {
+		return quota
+	}
+	if set.Octets != nil {
+		quota.Octets = *set.Octets
+	}
+	if set.Messages != nil {
+		quota.Messages = *set.Messages
+	}
+	return quota
 }
 
 // warnOfUsers logs what is wrong with the users and what the config says about
 // them. It keeps no server from running.
-func warnOfUsers(cfg config.Config, db *userdb.DB, log *slog.Logger) {
-	records, err := db.Users()
-	if err != nil {
-		log.Warn("users.txt has a problem", "err", err)
+func warnOfUsers(db *userdb.DB, log *slog.Logger) {
+	if _, err := db.Users(); err != nil {
+		log.Warn("the users' files have a problem", "err", err)
 	}
 	for _, err := range db.CheckAliases() {
 		log.Warn("an alias has a problem", "err", err)
-	}
-	for name := range cfg.Quota.Users {
-		if !slices.ContainsFunc(records, func(r userdb.Record) bool { return r.Name.String() == name }) {
-			log.Warn("a quota is for nobody", "user", name)
-		}
 	}
 	// RFC 5321, section 4.5.1: postmaster must be reachable.
 	if _, found, err := db.Recipients("postmaster", ""); err == nil && !found {
@@ -89,8 +98,9 @@ var _ sasl.Users = users{}
 
 // mail shows the Maildirs to the servers.
 type mail struct {
-	store *maildir.Store
-	db    *userdb.DB
+	store    *maildir.Store
+	db       *userdb.DB
+	presence *userdb.Presence // of those who open them
 }
 
 // Begin is smtpd.Mail's.
@@ -103,8 +113,9 @@ func (m mail) Begin(mailboxes []string) (smtpd.Delivery, error) {
 }
 
 // Room is smtpd.Mail's.
-func (m mail) Room(mailbox string, size int64) error {
-	return smtpError(m.store.Room(mailbox, size))
+func (m mail) Room(mailbox string, size int64) (limited bool, err error) {
+	limited = m.store.Quota != nil && m.store.Quota(mailbox) != maildir.Quota{}
+	return limited, smtpError(m.store.Room(mailbox, size))
 }
 
 type delivery struct{ *maildir.Delivery }
@@ -136,5 +147,17 @@ func (m mail) Open(mailbox string) (pop3d.Mailbox, error) {
 	if err != nil { // not a nil *Maildrop within a Mailbox
 		return nil, err
 	}
-	return drop, nil
+	return session{drop, m.presence.Enter(mailbox)}, nil
+}
+
+// session is a maildrop whose user is logged in as long as it is open.
+type session struct {
+	*maildir.Maildrop
+	leave func()
+}
+
+// Close is pop3d.Mailbox's.
+func (s session) Close() {
+	s.Maildrop.Close()
+	s.leave()
 }

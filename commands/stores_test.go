@@ -3,17 +3,35 @@ package commands
 import (
 	"errors"
 	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"xm/internal/config"
 	"xm/smtpd"
+	"xm/userdb"
 )
 
 // What the SMTP server sees of a quota.
 func TestFullMailbox(t *testing.T) {
-	store, err := openStore(config.Config{DataDir: t.TempDir(), Hostname: "host", Quota: config.Quota{
-		Limits: config.Limits{Messages: 1}, Users: map[string]config.Limits{"bob": {Octets: 10}},
-	}})
+	dir := t.TempDir()
+	for file, content := range map[string]string{
+		"users.txt":      "bob,salt," + strings.Repeat("0", 64) + "\n",
+		"users.settings": "bob octets=10 messages=0\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg := config.Config{DataDir: dir, Hostname: "host", Quota: config.Limits{Messages: 1}}
+	db, err := userdb.Open(dir, userOptions(cfg), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	store, err := openStore(cfg, db)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,12 +46,19 @@ func TestFullMailbox(t *testing.T) {
 		fmt.Fprint(d, body)
 		return d.Commit()
 	}
+	room := func(mailbox string, size int64) error {
+		limited, err := m.Room(mailbox, size)
+		if !limited {
+			t.Errorf("%s has no limit", mailbox)
+		}
+		return err
+	}
 	if err := deliver("1234\r\n", "alice", "bob"); err != nil {
 		t.Fatal(err)
 	}
 	for what, err := range map[string]error{
-		"room for alice":          m.Room("alice", 0),
-		"room for bob":            m.Room("bob", 6),
+		"room for alice":          room("alice", 0),
+		"room for bob":            room("bob", 6),
 		"delivery to alice":       deliver("", "alice"),
 		"delivery to bob and eve": deliver("12345\r\n", "bob", "eve"),
 	} {
@@ -42,7 +67,7 @@ func TestFullMailbox(t *testing.T) {
 		}
 	}
 	for what, err := range map[string]error{
-		"room for bob": m.Room("bob", 5), "room for eve": m.Room("eve", 1000), "delivery to bob and eve": deliver("1234\r\n", "bob", "eve"),
+		"room for bob": room("bob", 5), "room for eve": room("eve", 1000), "delivery to bob and eve": deliver("1234\r\n", "bob", "eve"),
 	} {
 		if err != nil {
 			t.Errorf("%s: %v", what, err)

@@ -39,13 +39,12 @@ key = "key.pem"
 [submission]
 listen = "127.0.0.1:0"
 listen_tls = "127.0.0.1:0"
-[quota.users.bob]
-messages = 1
 [smtp]
 proxies = ["127.0.0.0/8"]
 `)
 	sum := sha256.Sum256([]byte("alice's secret" + "salt"))
 	s.must("server", "", "user", "add", "--password-file", s.file("bob.password", "bob's secret\n"), "bob")
+	s.must("server", "", "user", "set", "bob", "--messages", "1")
 	appendTo(t, filepath.Join(dir, "data/users.txt"), fmt.Sprintf("alice,salt,%x\n", sum))
 	plain := func(user string) string {
 		return base64.StdEncoding.EncodeToString([]byte("\x00" + user + "\x00" + user + "'s secret"))

@@ -6,13 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"text/tabwriter"
 	"time"
 	"unicode/utf16"
 
 	"github.com/urfave/cli/v2"
 
-	"xm/hybrid"
+	"xm/internal/config"
 	"xm/internal/mailclient"
 	"xm/internal/safefile"
 	"xm/userdb"
@@ -22,19 +21,14 @@ func user() *cli.Command {
 	return &cli.Command{
 		Name:  "user",
 		Usage: "manage the users of a server",
-		Subcommands: []*cli.Command{{
-			Name:        "add",
-			Usage:       "add a user, who can receive mail at once",
-			ArgsUsage:   "NAME",
-			Description: "NAME is local@domain, or a bare local, which receives mail for all local domains.",
-			Flags:       []cli.Flag{passwordFileFlag()},
-			Action:      runUserAdd,
-		}, {
-			Name:   "list",
-			Usage:  "list the users",
-			Flags:  []cli.Flag{jsonFlag()},
-			Action: runUserList,
-		}},
+		Description: "The users are lines of users.txt in the data directory; what that has no field for is in\n" +
+			"users.settings, users.former and users.invites beside it. Servers see changes at once.",
+		Subcommands: []*cli.Command{
+			userAdd(), userPasswd(), userRemove(), userList(), userShow(), userSet(),
+			userSwitch("disable", "let a user log in no more; mail is still received", true),
+			userSwitch("enable", "let a disabled user log in again", false),
+			userImport(), userExport(), userInvite(), userKey(),
+		},
 	}
 }
 
@@ -42,131 +36,64 @@ func jsonFlag() cli.Flag {
 	return &cli.BoolFlag{Name: "json", Usage: "print JSON"}
 }
 
-// openUsers opens users.txt of the configured data directory, which is made where
-// it is missing if create says so.
-func openUsers(c *cli.Context, create bool) (*userdb.DB, error) {
-	cfg, err := loadConfig(c)
-	if err != nil {
-		return nil, err
-	}
-	if create {
-		if err := safefile.MkdirAll(cfg.DataDir, 0o700); err != nil {
-			return nil, err
+// users of a server, as its operator sees them.
+type operator struct {
+	*userdb.DB
+	c   *cli.Context
+	cfg config.Config
+}
+
+// withUsers is the action of a command that needs the users of the configured data
+// directory, which is made where it is missing if create says so.
+func withUsers(least, most int, create bool, run func(operator) error) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		if err := wantArgs(c, least, most); err != nil {
+			return err
 		}
+		cfg, err := loadConfig(c)
+		if err != nil {
+			return err
+		}
+		if create {
+			if err := safefile.MkdirAll(cfg.DataDir, 0o700); err != nil {
+				return err
+			}
+		}
+		db, err := userdb.Open(cfg.DataDir, userOptions(cfg), slog.New(slog.DiscardHandler))
+		if err != nil {
+			return err
+		}
+		defer db.Close()
+		return run(operator{db, c, cfg})
 	}
-	return userdb.Open(cfg.DataDir, userOptions(cfg), slog.New(slog.DiscardHandler))
+}
+
+// withUser is withUsers for a command whose first argument is a user's name.
+func withUser(least, most int, create bool, run func(operator, userdb.Name) error) cli.ActionFunc {
+	return withUsers(least, most, create, func(o operator) error {
+		name, err := userdb.ParseName(o.c.Args().First())
+		if err != nil {
+			return usageError{err.Error()}
+		}
+		return run(o, name)
+	})
 }
 
 // lockPatience is how long other writers of users.txt may take.
 const lockPatience = 30 * time.Second
 
-func runUserAdd(c *cli.Context) error {
-	if err := wantArgs(c, 1, 1); err != nil {
-		return err
-	}
-	name, err := userdb.ParseName(c.Args().First())
-	if err != nil {
-		return usageError{err.Error()}
-	}
-	db, err := openUsers(c, true)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	password, err := readPassword(c, c.String("password-file"), fmt.Sprintf("New password of %s: ", name), true)
-	if err != nil {
-		return err
-	}
-	r, err := userdb.NewRecord(name, password, userdb.DefaultIterations)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(c.Context, lockPatience)
-	defer cancel()
-	if err := db.Add(ctx, r); err != nil {
-		return err
-	}
-	say(c, "added %s", name)
-	return nil
+// patience bounds the wait for them.
+func (o operator) patience() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(o.c.Context, lockPatience)
 }
 
-// listedUser is a user in the output of xm user list.
-type listedUser struct {
-	Name        string    `json:"name"`
-	Password    string    `json:"password"` // how it is kept
-	Fingerprint string    `json:"fingerprint,omitempty"`
-	Maildrop    *maildrop `json:"maildrop,omitempty"` // in JSON alone: it has to be counted
-}
-
-// maildrop is what one holds, and its quota: 0 for no limit.
-type maildrop struct {
-	Octets        int64 `json:"octets"`
-	Messages      int64 `json:"messages"`
-	QuotaOctets   int64 `json:"quota_octets"`
-	QuotaMessages int64 `json:"quota_messages"`
-}
-
-func runUserList(c *cli.Context) error {
-	if err := wantArgs(c, 0, 0); err != nil {
-		return err
+// find returns the user of a name.
+func (o operator) find(name userdb.Name) (userdb.Record, error) {
+	r, found, err := o.Lookup(name)
+	if err == nil && !found {
+		err = fmt.Errorf("%w: %s", userdb.ErrNoUser, name)
 	}
-	db, err := openUsers(c, false)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	records, broken := db.Users()
-	if broken != nil && records == nil {
-		return broken
-	}
-	if broken != nil {
-		say(c, "%v", broken)
-	}
-	users := []listedUser{}
-	for _, r := range records {
-		users = append(users, listedUser{Name: r.Name.String(), Password: r.Kind(), Fingerprint: fingerprintOf(r)})
-	}
-	if c.Bool("json") {
-		if err := countMaildrops(c, users); err != nil {
-			return err
-		}
-		return printJSON(c, users)
-	}
-	w := tabwriter.NewWriter(c.App.Writer, 0, 8, 2, ' ', 0)
-	for _, u := range users {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", u.Name, u.Password, u.Fingerprint)
-	}
-	return w.Flush()
-}
-
-func countMaildrops(c *cli.Context, users []listedUser) error {
-	cfg, err := loadConfig(c)
-	if err != nil {
-		return err
-	}
-	store, err := openStore(cfg)
-	if err != nil {
-		return err
-	}
-	defer store.Close()
-	for i, u := range users {
-		used, err := store.Usage(u.Name)
-		if err != nil {
-			return err
-		}
-		quota := store.Quota(u.Name)
-		users[i].Maildrop = &maildrop{used.Octets, used.Messages, quota.Octets, quota.Messages}
-	}
-	return nil
-}
-
-// fingerprintOf shows a user's key, if there is one that this program knows.
-func fingerprintOf(r userdb.Record) string {
-	key, err := hybrid.ParsePublicKey(r.Keys)
-	if err != nil {
-		return ""
-	}
-	return hybrid.Fingerprint(key)
+	return r, err
 }
 
 // printJSON prints JSON that a terminal can show: what is not printable is

@@ -27,11 +27,12 @@ var (
 	errDomain     = errors.New("the part after @ is not a domain")
 )
 
-// Limits of RFC 5321, sections 4.5.3.1.1 to 4.5.3.1.3.
+// Limits. RFC 5321, section 4.5.3.1, asks for no less than 64 octets of local
+// part and 256 of path, and for no limits where that can be: some forwarders and
+// lists make long ones. Ours is what fits a line of the trace fields.
 const (
-	maxLocalPart = 64
-	maxDomain    = 255
-	maxPath      = 256
+	maxDomain = 255
+	maxPath   = 900
 )
 
 // cutKeyword takes "FROM:" or "TO:", in any case, off arg. Blanks after it are
@@ -53,7 +54,10 @@ func parsePath(s string) (a address, params []string, err error) {
 	if !strings.HasPrefix(s, "<") {
 		return address{}, nil, errNoBrackets
 	}
-	s = skipSourceRoute(s[1:])
+	s, routed, err := skipSourceRoute(s[1:])
+	if err != nil {
+		return address{}, nil, err
+	}
 	local, rest, err := parseLocalPart(s)
 	if err != nil {
 		return address{}, nil, err
@@ -70,9 +74,9 @@ func parsePath(s string) (a address, params []string, err error) {
 	}
 	raw := s[:len(s)-len(rest)]
 	switch {
-	case len(local) > maxLocalPart || len(domain) > maxDomain || len(raw) > maxPath-len("<>"):
+	case len(domain) > maxDomain || len(raw) > maxPath-len("<>"):
 		return address{}, nil, errors.New("it is too long")
-	case local == "" && raw != "":
+	case local == "" && (raw != "" && raw[0] != '"' || raw == "" && routed):
 		return address{}, nil, errLocalPart
 	}
 	return address{local, domain, "<" + raw + ">"}, params, nil
@@ -116,11 +120,25 @@ func isAuthParam(value string) bool {
 
 // skipSourceRoute passes over "@a,@b:". RFC 5321, section 4.1.1.3: to be
 // accepted and ignored.
-func skipSourceRoute(s string) string {
-	if route, after, found := strings.Cut(s, ":"); found && strings.HasPrefix(s, "@") && !strings.ContainsAny(route, "> ") {
-		return after
+func skipSourceRoute(s string) (rest string, found bool, err error) {
+	if !strings.HasPrefix(s, "@") {
+		return s, false, nil
 	}
-	return s
+	for {
+		after, ok := strings.CutPrefix(s, "@")
+		if !ok {
+			return "", false, errors.New("the source route is not one")
+		}
+		if _, s, err = parseDomain(after); err != nil {
+			return "", false, err
+		}
+		if rest, ok := strings.CutPrefix(s, ":"); ok {
+			return rest, true, nil
+		}
+		if s, ok = strings.CutPrefix(s, ","); !ok {
+			return "", false, errors.New("the source route is not one")
+		}
+	}
 }
 
 // parseLocalPart reads a dot-string or a quoted string. It returns an empty one
@@ -147,24 +165,20 @@ func parseLocalPart(s string) (local, rest string, err error) {
 // UTF-8 of RFC 6531, section 3.3; quoted pairs undone.
 func parseQuoted(s string) (local, rest string, err error) {
 	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c == '"' {
-			if b.Len() == 0 {
-				return "", "", errLocalPart
-			}
-			return b.String(), s[i+1:], nil
-		}
-		if c == '\\' {
-			if i++; i == len(s) {
-				break
-			}
-			c = s[i]
-		}
-		if c < ' ' || c == 0x7f {
+	escaped := false
+	for i, c := range s {
+		switch {
+		case c != ' ' && !unicode.IsGraphic(c):
 			return "", "", errLocalPart
+		case escaped:
+			escaped = false
+		case c == '"':
+			return b.String(), s[i+1:], nil
+		case c == '\\':
+			escaped = true
+			continue
 		}
-		b.WriteByte(c)
+		b.WriteRune(c)
 	}
 	return "", "", errors.New("a quote is not closed")
 }
@@ -191,13 +205,29 @@ func parseDomain(s string) (domain, rest string, err error) {
 }
 
 func isLiteral(s string) bool {
-	ip, err := netip.ParseAddr(strings.TrimPrefix(s, "IPv6:"))
-	return err == nil && ip.Zone() == "" && ip.Is6() == strings.HasPrefix(s, "IPv6:")
+	_, ok := parseLiteral("[" + s + "]")
+	return ok
+}
+
+// parseLiteral reads "[192.0.2.1]" or "[IPv6:2001:db8::1]".
+func parseLiteral(s string) (netip.Addr, bool) {
+	const tag = "IPv6:"
+	s, ok := strings.CutPrefix(s, "[")
+	s, ok2 := strings.CutSuffix(s, "]")
+	tagged := len(s) >= len(tag) && strings.EqualFold(s[:len(tag)], tag)
+	if tagged {
+		s = s[len(tag):]
+	}
+	ip, err := netip.ParseAddr(s)
+	return ip, ok && ok2 && err == nil && ip.Zone() == "" && ip.Is6() == tagged
 }
 
 // isDomain accepts names of labels. An underscore is no part of a host name,
 // but is met in practice.
 func isDomain(s string) bool {
+	if len(s) > maxDomain {
+		return false
+	}
 	for label := range strings.SplitSeq(s, ".") {
 		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' ||
 			strings.ContainsFunc(label, func(r rune) bool { return !isDomainChar(r) }) {
@@ -214,8 +244,11 @@ func isAtext(r rune) bool {
 	return isAlnum(r) || isForeign(r) || r < utf8.RuneSelf && strings.ContainsRune("!#$%&'*+-/=?^_`{|}~", r)
 }
 
-// isForeign reports whether a character is beyond ASCII, and no control.
-func isForeign(r rune) bool { return r >= utf8.RuneSelf && !unicode.IsControl(r) }
+// isForeign reports whether a character is beyond ASCII and can be seen, or is
+// one that joins or parts letters in some scripts.
+func isForeign(r rune) bool {
+	return r >= utf8.RuneSelf && (unicode.IsPrint(r) || r == '\u200c' || r == '\u200d')
+}
 
 func isAlnum(r rune) bool {
 	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'

@@ -9,19 +9,21 @@ import (
 
 func TestParsePath(t *testing.T) {
 	for in, want := range map[string]address{
-		"<>":                                  {"", "", "<>"},
-		"<a@b>":                               {"a", "b", "<a@b>"},
-		"<a.b+c@d-e.example>":                 {"a.b+c", "d-e.example", "<a.b+c@d-e.example>"},
-		"<postmaster>":                        {"postmaster", "", "<postmaster>"},
-		`<"john doe"@b>`:                      {"john doe", "b", `<"john doe"@b>`},
-		`<"a\"b\\c@d>"@b>`:                    {`a"b\c@d>`, "b", `<"a\"b\\c@d>"@b>`},
-		"<@x,@y:a@b>":                         {"a", "b", "<a@b>"},
-		"<a@[192.0.2.1]>":                     {"a", "[192.0.2.1]", "<a@[192.0.2.1]>"},
-		"<a@[IPv6:2001:db8::1]>":              {"a", "[IPv6:2001:db8::1]", "<a@[IPv6:2001:db8::1]>"},
-		"<jörg@bücher.example>":               {"jörg", "bücher.example", "<jörg@bücher.example>"},
-		`<"j ö"@b>`:                           {"j ö", "b", `<"j ö"@b>`},
-		"<!#$%&'*+-/=?^_`{|}~@b>":             {"!#$%&'*+-/=?^_`{|}~", "b", "<!#$%&'*+-/=?^_`{|}~@b>"},
-		"<" + strings.Repeat("l", 64) + "@b>": {strings.Repeat("l", 64), "b", "<" + strings.Repeat("l", 64) + "@b>"},
+		"<>":                                   {"", "", "<>"},
+		"<a@b>":                                {"a", "b", "<a@b>"},
+		"<a.b+c@d-e.example>":                  {"a.b+c", "d-e.example", "<a.b+c@d-e.example>"},
+		"<postmaster>":                         {"postmaster", "", "<postmaster>"},
+		`<"john doe"@b>`:                       {"john doe", "b", `<"john doe"@b>`},
+		`<"a\"b\\c@d>"@b>`:                     {`a"b\c@d>`, "b", `<"a\"b\\c@d>"@b>`},
+		"<@x,@y:a@b>":                          {"a", "b", "<a@b>"},
+		"<a@[ipv6:::1]>":                       {"a", "[ipv6:::1]", "<a@[ipv6:::1]>"},
+		"<a@[192.0.2.1]>":                      {"a", "[192.0.2.1]", "<a@[192.0.2.1]>"},
+		"<a@[IPv6:2001:db8::1]>":               {"a", "[IPv6:2001:db8::1]", "<a@[IPv6:2001:db8::1]>"},
+		"<jörg@bücher.example>":                {"jörg", "bücher.example", "<jörg@bücher.example>"},
+		`<"j ö"@b>`:                            {"j ö", "b", `<"j ö"@b>`},
+		"<!#$%&'*+-/=?^_`{|}~@b>":              {"!#$%&'*+-/=?^_`{|}~", "b", "<!#$%&'*+-/=?^_`{|}~@b>"},
+		`<""@b>`:                               {"", "b", `<""@b>`},
+		"<" + strings.Repeat("l", 896) + "@b>": {strings.Repeat("l", 896), "b", "<" + strings.Repeat("l", 896) + "@b>"},
 	} {
 		got, params, err := parsePath(in + "  A=1 B")
 		if err != nil || got != want || !slices.Equal(params, []string{"A=1", "B"}) {
@@ -30,9 +32,10 @@ func TestParsePath(t *testing.T) {
 	}
 	for _, in := range []string{
 		"", "a@b", "<a@b", "a@b>", "<a@b>x", "<a@b>\tx", "<@>", "<a@>", "<@b>", "<a@@b>", "<a b@c>", "<.a@b>", "<a.@b>", "<a..b@c>",
-		"<a@.b>", "<a@b.>", "<a@b..c>", "<a@-b>", "<a@b->", "<a@b_>x", "<a@[1.2.3]>", "<a@[IPv6:1.2.3.4]>", "<a@[::1]>", "<a@[1.2.3.4>",
-		`<"a@b>`, `<""@b>`, `<"a"b@c>`, "<\"a\tb\"@c>", `<"a\`, "<\xe4@b>", "<a@\xe4>", "<\u0085@b>", "<a@\u0085>", "<\"\\\xe4\"@b>", "<a\x00@b>", "<a<@b>", "<@x,@y a@b>", "<@x> X=y:a@b>", "<@x:>x",
-		"<" + strings.Repeat("l", 65) + "@b>", "<a@" + strings.Repeat("d", 64) + ">", "<a@" + strings.Repeat("d.", 128) + "d>",
+		"<a@.b>", "<a@b.>", "<a@b..c>", "<a@-b>", "<a@b->", "<a@b_>x", "<a@[1.2.3]>", "<a@[IPv6:1.2.3.4]>", "<a@[::1]>", "<a@[IPv6:fe80::1%eth0]>", "<a@[1.2.3.4>",
+		`<"a@b>`, `<"a"b@c>`, "<\"a\tb\"@c>", `<"a\`, "<\xe4@b>", "<a@\xe4>", "<\u0085@b>", "<a@\u0085>", "<\"\\\xe4\"@b>", "<a\x00@b>", "<a<@b>", "<@x,@y a@b>", "<@x> X=y:a@b>", "<@x:>x", "<@x:>", "<@:a@b>", "<@,,,:a@b>", "<@a..b,c!:a@b>", "<@x,y:a@b>", "<@x,@y>",
+		"<\u202ea@b>", "<\u2028a@b>", "<\"\u0085\"@b>",
+		"<" + strings.Repeat("l", 897) + "@b>", "<a@" + strings.Repeat("d", 64) + ">", "<a@" + strings.Repeat("d.", 128) + "d>",
 	} {
 		if got, params, err := parsePath(in); err == nil {
 			t.Errorf("%q was read as %+v %q", in, got, params)

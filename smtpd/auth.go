@@ -15,6 +15,7 @@ var wrongPassword = reply{535, "5.7.8", "Wrong name or password", false}
 // auth is RFC 4954, section 4.
 func (s *session) auth(arg string) reply {
 	mechanism, rest, hasInitial := strings.Cut(arg, " ")
+	mechanism = strings.ToUpper(mechanism)
 	switch {
 	case !s.esmtp:
 		return reply{503, "5.5.1", "Send EHLO first", false}
@@ -23,31 +24,24 @@ func (s *session) auth(arg string) reply {
 	case s.tx != nil:
 		return hasTransaction
 	case s.needsTLS():
-		return encryptFirst
+		return s.needTLS()
 	}
-	exchange, err := sasl.NewServer(strings.ToUpper(mechanism), s.srv.Users, s.channel())
+	exchange, err := sasl.NewServer(mechanism, s.srv.Users, s.channel())
 	switch {
 	case errors.Is(err, sasl.ErrInsecure):
-		return encryptFirst
+		return s.needTLS()
 	case err != nil:
 		return reply{504, "5.5.4", "That mechanism is not offered: EHLO lists those that are", false}
 	}
-	done, ok := s.srv.Logins.Begin(s.conn.Peer())
-	if !ok {
-		return reply{421, "4.7.0", "Too many failed logins from your address, try again later", true}
-	}
-	failed := true // as long as nothing else is known: a handler may panic
-	defer func() { done(failed) }()
 	var initial *string
 	if hasInitial {
 		initial = &rest
 	}
 	began := time.Now()
-	user, err := exchange.Converse(s.conn.Context(), initial, s.challenge)
-	failed = errors.Is(err, sasl.ErrFailed)
-	if failed {
-		s.log.Warn("login failed", "user", exchange.Login(), "mechanism", strings.ToUpper(mechanism))
+	user, err := s.converse(exchange, initial)
+	if errors.Is(err, sasl.ErrFailed) {
 		s.failures++
+		s.logFailure(exchange.Login(), mechanism)
 		s.conn.Pause(s.srv.FailureDelay - time.Since(began)) // the time tells nothing either
 	}
 	if err != nil {
@@ -55,11 +49,54 @@ func (s *session) auth(arg string) reply {
 	}
 	s.user = user
 	s.log = s.log.With("user", user)
-	s.log.Info("logged in", "mechanism", strings.ToUpper(mechanism))
+	s.log.Info("logged in", "mechanism", mechanism)
 	return reply{235, "2.7.0", "Welcome", false}
 }
 
-var encryptFirst = reply{538, "5.7.11", "Send STARTTLS first", false}
+func (s *session) needTLS() reply {
+	if s.conn.CanStartTLS() {
+		return reply{538, "5.7.11", "Send STARTTLS first", false}
+	}
+	return reply{538, "5.7.11", "That mechanism needs TLS, which is not offered here", false}
+}
+
+// logFailure names those alone who exist: people type their password where the
+// name should be.
+func (s *session) logFailure(login, mechanism string) {
+	log := s.log.With("mechanism", mechanism)
+	local, domain, _ := strings.Cut(login, "@")
+	if _, found, err := s.srv.Users.Find(local, domain); found && err == nil {
+		log = log.With("user", login)
+	}
+	log.Warn("login failed")
+}
+
+// errTooManyLogins is for an address that has failed too often, or tries too
+// much at a time.
+var errTooManyLogins = errors.New("too many logins")
+
+// converse runs the exchange. It counts as an attempt of the address while we
+// work on it, not while we wait for the client.
+func (s *session) converse(exchange *sasl.Server, initial *string) (user string, err error) {
+	done, ok := s.srv.Logins.Begin(s.conn.Peer())
+	if !ok {
+		return "", errTooManyLogins
+	}
+	defer func() { done(errors.Is(err, sasl.ErrFailed)) }()
+	return exchange.Converse(s.conn.Context(), initial, func(challenge string) (string, error) {
+		done(false)
+		answer, err := s.challenge(challenge)
+		if err != nil {
+			return "", err
+		}
+		again, ok := s.srv.Logins.Begin(s.conn.Peer())
+		if !ok {
+			return "", errTooManyLogins
+		}
+		done = again
+		return answer, nil
+	})
+}
 
 // connError is an error of the connection, in the middle of an exchange.
 type connError struct{ error }
@@ -79,6 +116,8 @@ func (s *session) challenge(text string) (string, error) {
 func (s *session) authError(err error) reply {
 	var conn connError
 	switch {
+	case errors.Is(err, errTooManyLogins):
+		return reply{421, "4.7.0", "Too many logins from your address, try again later", true}
 	case errors.Is(err, sasl.ErrFailed):
 		return wrongPassword
 	case errors.Is(err, sasl.ErrCancelled):

@@ -3,6 +3,7 @@ package smtpd
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/tls"
 	"encoding/base64"
 	"fmt"
@@ -173,11 +174,26 @@ func TestLoginLimitIsPerAddress(t *testing.T) {
 	}
 	c := from(t, s, "192.0.2.1")
 	c.startTLS(config)
-	c.must("421 4.7.0 Too many failed logins", "AUTH PLAIN %s", plain("alice", "secret"))
+	c.must("421 4.7.0 Too many logins", "AUTH PLAIN %s", plain("alice", "secret"))
 	if _, err := c.in.ReadByte(); err == nil {
 		t.Error("the session goes on")
 	}
-	c = from(t, s, "192.0.2.2")
+	for range 2 * sasl.DefaultMaxParallel { // what is over does not count
+		c = from(t, s, "192.0.2.2")
+		c.startTLS(config)
+		c.must("235 ", "AUTH PLAIN %s", plain("alice", "secret"))
+	}
+}
+
+// Whoever waits before the password takes no place from others.
+func TestWaitingIsNoAttempt(t *testing.T) {
+	s, _ := newServer()
+	config := addCertificate(t, s)
+	s.Logins = &sasl.Limiter{MaxParallel: 1}
+	waiting := from(t, s, "192.0.2.1")
+	waiting.startTLS(config)
+	waiting.must("334 ", "AUTH LOGIN")
+	c := from(t, s, "192.0.2.1")
 	c.startTLS(config)
 	c.must("235 ", "AUTH PLAIN %s", plain("alice", "secret"))
 }
@@ -187,9 +203,12 @@ func TestFailureDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := newServer()
 		s.FailureDelay = 3 * time.Second
+		s.Users = slowUsers{}
 		pipe, stop := serveInBubble(t, s)
 		scram := "biwsbj1hbGljZSxyPXJPcHJOR2Z3RWJlUldnYk5FcWtv" // n,,n=alice,r=...
 		for _, exchange := range [][]string{
+			{"AUTH PLAIN", plain("alice", "wrong")},
+			{"AUTH PLAIN", plain("nobody", "wrong")},
 			{"AUTH SCRAM-SHA-256 " + scram, "Yz1iaXdzLHI9eCxwPWRITjQ="},
 			{"AUTH SCRAM-SHA-256 " + strings.Replace(scram, "bGljZ", "bGxpc", 1), "Yz1iaXdzLHI9eCxwPWRITjQ="},
 		} {
@@ -199,13 +218,21 @@ func TestFailureDelay(t *testing.T) {
 			c.must("334 ", "%s", exchange[0])
 			began := time.Now()
 			got := c.cmd("%s", exchange[1])
-			if took := time.Since(began); !strings.HasPrefix(got, "5") || took != s.FailureDelay && strings.HasPrefix(got, "535") {
+			if took := time.Since(began); strings.HasPrefix(got, "535") != (took == s.FailureDelay) || !strings.HasPrefix(got, "5") {
 				t.Errorf("%s after %v", got, took)
 			}
 			c.Close()
 		}
 		stop()
 	})
+}
+
+// slowUsers take a second for a password.
+type slowUsers struct{ testUsers }
+
+func (u slowUsers) Authenticate(ctx context.Context, login, password string) (string, bool, error) {
+	time.Sleep(time.Second)
+	return u.testUsers.Authenticate(ctx, login, password)
 }
 
 // serveInBubble serves on a pipe. stop must be called before the bubble ends.

@@ -4,15 +4,22 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 func (s *session) helo(name string) reply {
+	if !isPrintable(name) {
+		return badName
+	}
 	s.greet(name, false)
 	return reply{code: 250, text: s.srv.Hostname}
 }
 
 // ehlo lists the extensions that are of use now (RFC 5321, section 4.1.1.1).
 func (s *session) ehlo(name string) reply {
+	if !isPrintable(name) {
+		return badName
+	}
 	s.greet(name, true)
 	extensions := []string{
 		s.srv.Hostname + " greets you",
@@ -32,6 +39,12 @@ func (s *session) ehlo(name string) reply {
 	}
 	return reply{code: 250, text: strings.Join(append(extensions, "HELP"), "\n")}
 }
+
+var badName = reply{501, "5.5.4", "A name holds no control characters", false}
+
+// isPrintable is all that is asked of a client's name: many programs do not know
+// theirs, and RFC 5321, section 4.1.4, forbids to refuse mail for it.
+func isPrintable(name string) bool { return !strings.ContainsFunc(name, unicode.IsControl) }
 
 // greet also resets. RFC 5321, section 4.1.4: as RSET does.
 func (s *session) greet(name string, esmtp bool) {

@@ -26,7 +26,8 @@ func (s *session) data(string) reply {
 	if !s.sendReply(reply{code: 354, text: "End the message with <CR><LF>.<CR><LF>"}) {
 		return reply{}
 	}
-	body := s.conn.Body(s.srv.maxSize(), commandTimeout)
+	// The message itself finds out that it is too large, and makes room at once.
+	body := s.conn.Body(s.srv.maxSize()+maxLine, commandTimeout)
 	_, received := body.WriteTo(s.tx.message)
 	r := s.finish(received)
 	r.close = r.close || body.OutOfStep()
@@ -48,13 +49,17 @@ func (s *session) bdat(arg string) reply {
 	r := s.beginChunk()
 	var sink io.Writer = io.Discard
 	if r.code == 0 {
-		sink = chunked{s.tx.message, s.srv.maxSize()}
+		sink = chunked{s.tx.message}
 	}
-	if _, err := io.Copy(sink, s.conn.Chunk(size, commandTimeout)); err != nil {
-		s.log.Info("connection lost", "err", err)
-		return cutOff
+	_, err := io.Copy(sink, s.conn.Chunk(size, commandTimeout))
+	if size >= fairChunk {
+		s.commands--
 	}
 	switch {
+	case err != nil && r.code == 0:
+		return s.finish(err)
+	case err != nil:
+		return cutOff
 	case r.code != 0:
 		return r
 	case last:
@@ -121,9 +126,9 @@ func (s *session) finish(received error) reply {
 		err = m.commit()
 	}
 	r := s.judge(err)
-	log := s.log.With("id", m.id, "from", tx.from.raw, "to", tx.addresses(), "octets", m.octets, "took", time.Since(m.began).Round(time.Microsecond))
+	log := s.logMessage(tx)
 	if err == nil {
-		s.errors, s.commands = 0, 0
+		s.errors, s.commands, s.unsent = 0, 0, 0
 		log.Info("message accepted")
 		r.text += " " + m.id
 		return r
@@ -132,8 +137,16 @@ func (s *session) finish(received error) reply {
 	if errors.As(err, new(storeError)) && r != mailboxFull { // our fault
 		level = slog.LevelError
 	}
+	s.logged = true
 	log.Log(s.conn.Context(), level, "message refused", "reply", r.String(), "err", err)
 	return r
+}
+
+// logMessage is for the line that tells what became of a message.
+func (s *session) logMessage(tx *transaction) *slog.Logger {
+	m := tx.message
+	return s.log.With("id", m.id, "from", tx.from.raw, "to", tx.addresses(), "octets", m.octets,
+		"took", time.Since(m.began).Round(time.Microsecond))
 }
 
 // judge tells what came of a message.

@@ -12,8 +12,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"xm/internal/line"
 )
 
 func newContext() (context.Context, context.CancelFunc) {
@@ -35,6 +33,7 @@ func TestTimeouts(t *testing.T) {
 		"slow command":        {greeting, "N", time.Minute, "421 4.4.2 Nothing was heard", commandTimeout},
 		"silent in a message": {greeting + envelope + "DATA\r\n", "", 0, "421 4.4.2 The message was cut off", commandTimeout},
 		"silent in a chunk":   {greeting + envelope + "BDAT 100\r\nabc", "", 0, "421 4.4.2 The message was cut off", commandTimeout},
+		"slow after a chunk":  {greeting + envelope + "BDAT 3\r\nabc", "N", time.Minute, "421 4.4.2 Nothing was heard", commandTimeout},
 		"silent in AUTH":      {greeting + "AUTH LOGIN\r\n", "", 0, "421 4.4.2 Nothing was heard", commandTimeout},
 		"slow message":        {greeting + envelope + "DATA\r\n", "x", 4 * time.Minute, "421 4.4.2 The message was cut off", lifetime},
 		"idle for ever":       {greeting, "NOOP\r\n", 4 * time.Minute, "421 4.4.2 The session took too long", lifetime},
@@ -122,6 +121,28 @@ func TestFloods(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What is not a flood: chunks with something in them, and commands between
+// messages.
+func TestNoFloods(t *testing.T) {
+	s, _ := newServer()
+	s.MaxSize = 64 << 20
+	c := greeted(t, s)
+	c.must("250", "MAIL FROM:<>")
+	c.must("250", "RCPT TO:<alice@localhost>")
+	chunk := strings.Repeat("x", fairChunk)
+	for range maxCommands + 1 {
+		c.must("250", "BDAT %d\r\n%s", fairChunk, chunk[:fairChunk-2]) // and CRLF
+	}
+	c.must("250 ", "BDAT 0 LAST")
+	for range 2 {
+		for range maxCommands - 10 {
+			c.must("250", "NOOP")
+		}
+		c.send("250", "<>", "A: b\r\n")
+	}
+	c.must("221", "QUIT")
 }
 
 // 200 sessions at once, each with several messages, over TLS and in clear.
@@ -215,7 +236,6 @@ func FuzzSession(f *testing.F) {
 // Idle sessions, and senders who take for ever, keep nobody else waiting.
 func TestOthersAreServed(t *testing.T) {
 	s, mail := newServer()
-	s.Limits = &line.Limits{MaxPerAddr: 2 * idleSessions} // a pipe has no address
 	pipe, stop := serveInBubble(t, s)
 	var idle []net.Conn
 	for i := range idleSessions {

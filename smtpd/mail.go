@@ -14,6 +14,7 @@ type transaction struct {
 	size       int64 // as MAIL declared it; 0 if it did not
 	recipients []recipient
 	refused    int      // recipients, for good
+	limited    bool     // a recipient's mailbox has a limit
 	deferred   int      // recipients, for now
 	message    *message // nil until DATA or the first BDAT
 	broken     bool     // a BDAT failed: nothing but an end of the transaction is allowed
@@ -68,7 +69,7 @@ func (s *session) mail(arg string) reply {
 		return r
 	}
 	if !from.ascii() && !tx.utf8 {
-		return needsUTF8
+		return needsUTF8(550)
 	}
 	if r := s.checkSender(from); r.code != 0 {
 		return r
@@ -77,8 +78,10 @@ func (s *session) mail(arg string) reply {
 	return reply{250, "2.1.0", "OK", false}
 }
 
-// needsUTF8 is RFC 6531, section 3.5.
-var needsUTF8 = reply{553, "5.6.7", "An address with non-ASCII characters needs MAIL with SMTPUTF8", false}
+// needsUTF8 is RFC 6531, section 3.5: 550 to MAIL, 553 to RCPT.
+func needsUTF8(code int) reply {
+	return reply{code, "5.6.7", "An address with non-ASCII characters needs MAIL with SMTPUTF8", false}
+}
 
 // readMailParams returns a reply if a parameter keeps the transaction from
 // beginning, else the zero reply.
@@ -150,7 +153,7 @@ func (s *session) checkSender(from address) reply {
 	case s.user != "" && !slices.Contains(mailboxes, s.user):
 		// RFC 6409, section 6.1.
 		return reply{550, "5.7.1", "That sender address is not yours", false}
-	case s.user == "" && (found || s.srv.Users.Local(from.domain)):
+	case s.user == "" && (found || from.domain == "" || s.srv.Users.Local(s.domain(from))):
 		return reply{550, "5.7.1", "A sender address of this server is not accepted from outside", false}
 	}
 	return reply{}
@@ -159,7 +162,7 @@ func (s *session) checkSender(from address) reply {
 // domain is an address's, with the host name in the place of the address that
 // the client reached us at (RFC 1123, section 5.2.17).
 func (s *session) domain(a address) string {
-	if a.domain != "" && a.domain == literal(s.conn.Local()) {
+	if ip, ok := parseLiteral(a.domain); ok && ip == s.conn.Local() {
 		return s.srv.Hostname
 	}
 	return a.domain

@@ -17,6 +17,7 @@ type message struct {
 	id       string
 	began    time.Time
 	octets   int64          // received
+	max      int64          // of them
 	text     line.TextCheck // of what comes in chunks
 	header   header
 	delivery Delivery // nil if the store refused it
@@ -36,7 +37,7 @@ func (r refusal) Error() string { return r.text }
 // newMessage begins the delivery of the transaction's message with our trace
 // fields.
 func (s *session) newMessage() *message {
-	m := &message{id: newQueueID(), began: time.Now()}
+	m := &message{id: newQueueID(), began: time.Now(), max: s.srv.maxSize()}
 	d, err := s.srv.Mail.Begin(s.tx.mailboxes())
 	if err != nil {
 		m.fail(storeError{err})
@@ -56,15 +57,19 @@ func newQueueID() string {
 	return hex.EncodeToString(id[:])
 }
 
+// fail notes what went wrong. What was stored so far is of no use.
 func (m *message) fail(err error) {
-	if m.err == nil {
+	if err != nil && m.err == nil {
 		m.err = err
+		m.abort()
 	}
 }
 
 // Write takes the next piece. It never fails.
 func (m *message) Write(p []byte) (int, error) {
-	m.octets += int64(len(p))
+	if m.octets += int64(len(p)); m.octets > m.max {
+		m.fail(line.ErrTooLarge)
+	}
 	if m.err == nil {
 		m.fail(m.header.pass(p, m.store))
 	}
@@ -102,15 +107,9 @@ func (m *message) abort() {
 }
 
 // chunked checks what Body checks in a message that DATA brings.
-type chunked struct {
-	m   *message
-	max int64
-}
+type chunked struct{ m *message }
 
 func (c chunked) Write(p []byte) (int, error) {
-	if c.m.octets+int64(len(p)) > c.max {
-		c.m.fail(line.ErrTooLarge)
-	}
 	c.m.fail(c.m.text.Next(p))
 	return c.m.Write(p)
 }

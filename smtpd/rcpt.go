@@ -21,7 +21,7 @@ func (s *session) rcpt(arg string) reply {
 	case len(params) > 0:
 		return s.refuse(reply{555, "5.5.4", "RCPT parameter not recognized", false})
 	case !to.ascii() && !s.tx.utf8:
-		return s.refuse(needsUTF8)
+		return s.refuse(needsUTF8(553))
 	case len(s.tx.recipients) >= s.srv.maxRecipients():
 		// RFC 5321, section 4.5.3.1.10.
 		s.tx.deferred++
@@ -42,20 +42,33 @@ func (s *session) addRecipient(to address) reply {
 	case !found:
 		return s.refuse(reply{550, "5.7.1", "Mail for other domains is not relayed", false})
 	}
+	limited := false
 	for _, m := range mailboxes {
-		if err := s.srv.Mail.Room(m, s.tx.size); err != nil {
+		l, err := s.srv.Mail.Room(m, s.tx.size)
+		if err != nil {
 			s.tx.deferred++
 			if errors.Is(err, ErrFull) {
 				return mailboxFull
 			}
 			return s.temporary("look for room in the mailbox", err)
 		}
+		limited = limited || l
 	}
+	if len(s.tx.recipients) > 0 && s.tx.size == 0 && (limited || s.tx.limited) {
+		s.tx.deferred++
+		return alone
+	}
+	s.tx.limited = limited
 	s.tx.recipients = append(s.tx.recipients, recipient{to, mailboxes})
 	return reply{250, "2.1.5", "OK", false}
 }
 
 var mailboxFull = reply{452, "4.2.2", "The mailbox is full, try again later", false}
+
+// alone makes the client send to a mailbox with a limit apart from the others,
+// where it has not said how large the message is: if that turned out to be too
+// large for one mailbox, the others would not get it either.
+var alone = reply{452, "4.5.3", "One recipient at a time, or MAIL with SIZE", false}
 
 // refuse counts recipients apart from other errors: a list may have many that
 // are stale, and the others must get their mail.

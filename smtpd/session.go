@@ -20,10 +20,11 @@ type session struct {
 	known
 	upgrade bool // to TLS, once the reply is sent
 	// What is counted against the limits outlives STARTTLS.
-	errors   int
-	commands int // since the last message
-	unsent   int // recipients refused
-	failures int // logins refused
+	errors   int // these three since the last message that was accepted
+	commands int
+	unsent   int  // recipients refused
+	failures int  // logins refused
+	logged   bool // the refusal that is answered next
 }
 
 // known is what a client has told. STARTTLS forgets it.
@@ -55,6 +56,7 @@ func (s *session) forget() {
 func (s *session) reset() {
 	if s.tx != nil && s.tx.message != nil {
 		s.tx.message.abort()
+		s.logMessage(s.tx).Info("message given up")
 	}
 	s.tx = nil
 }
@@ -86,6 +88,7 @@ func (s *session) run() {
 			r = s.dispatch(command)
 		} else {
 			r = s.lineError(err)
+			r.close = r.close || isBDAT(command) // and nobody can tell where its octets end
 		}
 		if !s.answer(command, r) || s.upgrade && !s.handshake() {
 			return
@@ -99,9 +102,10 @@ func (s *session) answer(command string, r reply) bool {
 	if r.code == 0 { // the handler found the connection lost
 		return false
 	}
-	if r.code >= 400 {
+	if r.code >= 400 && !s.logged {
 		s.logRefusal(command, r)
 	}
+	s.logged = false
 	if r.code >= 500 {
 		s.errors++
 	}
@@ -109,12 +113,24 @@ func (s *session) answer(command string, r reply) bool {
 		return false
 	}
 	s.commands++
-	if s.errors >= maxErrors || s.unsent >= maxUnsent || s.failures >= maxFailures || s.commands >= maxCommands {
-		s.sendReply(reply{421, "4.7.0", "Too many errors, or too many commands without a message", true})
-		return false
+	if s.upgrade || !s.overLimit() {
+		return true
 	}
-	return true
+	s.sendReply(reply{421, "4.7.0", "Too many errors, or too many commands without a message", true})
+	return false
 }
+
+func (s *session) overLimit() bool {
+	// A list may have many recipients that are stale: the others get their mail.
+	unsent := s.unsent >= maxUnsent
+	if s.tx != nil && len(s.tx.recipients) > 0 {
+		unsent = s.tx.refused >= max(maxUnsent, s.srv.maxRecipients())
+	}
+	return unsent || s.errors >= maxErrors || s.failures >= maxFailures || s.commands >= maxCommands
+}
+
+// maxQuoted is how much of a command goes into the log.
+const maxQuoted = 512
 
 // logRefusal quotes no argument but those of MAIL and RCPT: AUTH has secrets,
 // and a client that is out of step may send them anywhere.
@@ -124,7 +140,7 @@ func (s *session) logRefusal(command string, r reply) {
 	log := s.log
 	switch {
 	case verb == "MAIL" || verb == "RCPT":
-		log = log.With("command", command)
+		log = log.With("command", command[:min(len(command), maxQuoted)])
 		if s.tx != nil {
 			log = log.With("from", s.tx.from.raw)
 		}
@@ -190,7 +206,7 @@ func init() { // not a literal: help, which is in the table, reads it
 	commands = map[string]command{
 		"HELO":     {"HELO name", optional, false, (*session).helo},
 		"EHLO":     {"EHLO name", optional, false, (*session).ehlo},
-		"STARTTLS": {"STARTTLS", none, true, (*session).startTLS},
+		"STARTTLS": {"STARTTLS", none, false, (*session).startTLS}, // RFC 3207 asks for no EHLO before it, and GNU SASL sends none
 		"AUTH":     {"AUTH mechanism [initial-response]", required, true, (*session).auth},
 		"MAIL":     {"MAIL FROM:<address> [SIZE=octets] [BODY=8BITMIME] [SMTPUTF8] [AUTH=address]", required, true, (*session).mail},
 		"RCPT":     {"RCPT TO:<address>", required, true, (*session).rcpt},
@@ -212,9 +228,15 @@ var notOffered = []string{"EXPN", "SEND", "SOML", "SAML", "TURN"}
 // follows is not meant for us either (ALPACA, and the like before it).
 var foreign = []string{"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI"}
 
+// isBDAT reports whether a line that can't be read was meant to be a BDAT: its
+// octets follow, and must not be taken for commands.
+func isBDAT(text string) bool { return len(text) >= 4 && strings.EqualFold(text[:4], "BDAT") }
+
 func (s *session) dispatch(text string) reply {
+	size := len(text)
+	text = strings.TrimRight(text, " \t") // RFC 5321, section 4.1.1
 	verb, arg, _ := strings.Cut(text, " ")
-	verb, arg = strings.ToUpper(verb), strings.TrimRight(arg, " \t") // RFC 5321, section 4.1.1
+	verb, arg = strings.ToUpper(verb), strings.TrimLeft(arg, " ") // programs that write two are met
 	cmd, known := commands[verb]
 	switch {
 	case slices.Contains(foreign, verb):
@@ -222,9 +244,11 @@ func (s *session) dispatch(text string) reply {
 	case slices.Contains(notOffered, verb):
 		return reply{502, "5.5.1", verb + " is not offered here", false}
 	case !known:
-		return reply{500, "5.5.1", "Command not recognized: try HELP", false}
-	case len(text) > maxLine && verb != "AUTH":
-		return tooLong(maxLine)
+		return reply{500, "5.5.1", "Command not recognized: try HELP", isBDAT(text)}
+	case size > maxLine && verb != "AUTH":
+		r := tooLong(maxLine)
+		r.close = isBDAT(text)
+		return r
 	case arg == "" && cmd.arg == required, arg != "" && cmd.arg == none:
 		return reply{501, "5.5.4", "Syntax: " + cmd.syntax, false}
 	case cmd.greeted && !s.greeted:

@@ -51,8 +51,9 @@ var ErrFull = errors.New("the mailbox is full")
 // Mail stores messages.
 type Mail interface {
 	// Room returns nil if the mailbox may take a message of size octets (0 if
-	// that is not known), or an error that matches ErrFull.
-	Room(mailbox string, size int64) error
+	// that is not known), or an error that matches ErrFull. limited reports
+	// whether the size matters.
+	Room(mailbox string, size int64) (limited bool, err error)
 	// Begin starts the delivery of one message to the mailboxes.
 	Begin(mailboxes []string) (Delivery, error)
 }
@@ -76,13 +77,14 @@ const (
 )
 
 const (
-	maxLine     = 2048    // RFC 5321, section 4.5.3.1.4, asks for 512 and more with extensions
-	maxAuthLine = 12288   // RFC 4954, section 4
+	maxLine     = 2048 // RFC 5321, section 4.5.3.1.4, asks for 512 and more with extensions
+	maxAuthLine = sasl.MaxLine
 	maxHeader   = 1 << 20 // octets
 	maxHops     = 100     // RFC 5321, section 6.3: trace fields of a message that goes in circles
 	maxErrors   = 20      // replies that say 5xx since the last message that was accepted
-	maxUnsent   = 100     // recipients refused in a session
-	maxCommands = 10_000  // since the last message that was accepted
+	maxUnsent   = 100     // recipients refused since then, in transactions that have no other
+	maxCommands = 10_000  // since then
+	fairChunk   = 512     // octets of a BDAT that is no mere command
 	maxFailures = 3       // failed logins in a session
 	// RFC 5321, section 4.5.3.2.7: at least 5 minutes for a command. The parts
 	// of a message get the same.

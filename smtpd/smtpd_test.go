@@ -19,6 +19,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 
 	"xm/internal/line"
 	"xm/internal/line/linetest"
@@ -85,11 +86,11 @@ type testMail struct {
 	open int // deliveries neither committed nor aborted
 }
 
-func (m *testMail) Room(mailbox string, size int64) error {
+func (m *testMail) Room(mailbox string, size int64) (bool, error) {
 	if mailbox == "full" || mailbox == "quota" && size > 500 {
-		return ErrFull
+		return true, ErrFull
 	}
-	return nil
+	return mailbox == "quota", nil
 }
 
 func (m *testMail) Begin(mailboxes []string) (Delivery, error) {
@@ -247,7 +248,7 @@ func TestTrace(t *testing.T) {
 		// Recipients do not get to see each other.
 		{"HELO [192.0.2.1]", "<bill@localhost.com>", "<alice@localhost.com> <soly>", "A: b\r\n",
 			"Return-Path: <bill@localhost.com>\r\nReceived: from [192.0.2.1] ([127.0.0.1])\r\n\tby mail.example.org with SMTP id *;\r\n\t*\r\nA: b\r\n"},
-		{"HELO a b\tc", "<bill@localhost.com>", "<alice@localhost.com>", "",
+		{"HELO a b c", "<bill@localhost.com>", "<alice@localhost.com>", "",
 			"Return-Path: <bill@localhost.com>\r\nReceived: from unknown ([127.0.0.1])\r\n*\r\n"},
 		{"HELO a", "<bill@localhost.com>", "<alice@localhost.com>", "\r\nbody\r\n", "Return-Path: *\r\nReceived: *\r\n\t*\r\n\r\nbody\r\n"},
 		{"HELO a", "<bill@localhost.com>", "<alice@localhost.com>", " folded\r\n", "Return-Path: *\r\nReceived: *\r\n\t*\r\n\r\n folded\r\n"},
@@ -256,6 +257,9 @@ func TestTrace(t *testing.T) {
 		s, mail := newServer()
 		replies := send(t, start(t, s, asIs), c.helo, c.from, c.to, c.body)
 		got := mail.of(t, "alice")
+		if strings.Contains(c.to, " ") == strings.Contains(got, "\tfor ") {
+			t.Errorf("to %s:\n%s", c.to, got)
+		}
 		if !linetest.Match(c.want, got) {
 			t.Errorf("%s: got\n%s\nwant\n%s", c.helo, got, c.want)
 		}
@@ -276,14 +280,49 @@ func TestRecipientsCollapse(t *testing.T) {
 }
 
 func TestCutOffMessageIsNotDelivered(t *testing.T) {
-	s, mail := newServer()
-	conn := start(t, s, asIs)
-	io.WriteString(conn, "HELO a\r\nMAIL FROM:<>\r\nRCPT TO:<alice@localhost>\r\nDATA\r\nSubject: x\r\n\r\nhalf")
-	conn.(*net.TCPConn).CloseWrite()
-	out, _ := io.ReadAll(conn)
-	if !bytes.Contains(out, []byte("\r\n421 4.4.2 ")) || len(mail.got) != 0 {
-		t.Errorf("%d messages; replies:\n%s", len(mail.got), out)
+	for _, text := range []string{"DATA\r\nSubject: x\r\n\r\nhalf", "BDAT 100 LAST\r\nSubject: x\r\n\r\nhalf", "BDAT 4\r\nhalfBDAT 4 LAST\r\nhal"} {
+		s, mail := newServer()
+		wantNoneOpen(t, mail)
+		conn := start(t, s, asIs)
+		io.WriteString(conn, "HELO a\r\nMAIL FROM:<>\r\nRCPT TO:<alice@localhost>\r\n"+text)
+		conn.(*net.TCPConn).CloseWrite()
+		out, _ := io.ReadAll(conn)
+		if !bytes.Contains(out, []byte("\r\n421 4.4.2 ")) || len(mail.got) != 0 {
+			t.Errorf("%d messages; replies:\n%s", len(mail.got), out)
+		}
 	}
+}
+
+// A stop lets the transaction under way end, whatever it waits for.
+func TestStopInTransaction(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, mail := newServer()
+		pipe := linetest.NewPipe()
+		ctx, cancel := newContext()
+		done := make(chan error, 1)
+		go func() { done <- s.Serve(ctx, pipe) }()
+		c, login := newClient(t, pipe.Dial()), newClient(t, pipe.Dial())
+		for _, c := range []*client{c, login} {
+			c.must("220", "")
+			c.must("250", "EHLO a")
+		}
+		c.must("250", "MAIL FROM:<>")
+		login.must("334", "AUTH SCRAM-SHA-256 biwsbj1hbGljZSxyPXJPcHJOR2Z3RWJlUldnYk5FcWtv")
+		cancel()
+		synctest.Wait()
+		c.must("250", "RCPT TO:<alice@localhost>")
+		c.must("354", "DATA")
+		c.must("250", "A: b\r\n.")
+		c.must("421 4.3.2 ", "")
+		login.must("501", "*")
+		login.must("421 4.3.2 ", "")
+		c.Close()
+		login.Close()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		mail.of(t, "alice")
+	})
 }
 
 // A reply is one write, and those to commands that came together are one, too.

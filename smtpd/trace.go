@@ -46,7 +46,7 @@ func (s *session) protocol() string {
 // clientName is what the client calls itself, if that can stand in a header.
 func (s *session) clientName() string {
 	name := s.client
-	if isDomain(name) && (address{raw: name}).ascii() || strings.HasPrefix(name, "[") && strings.HasSuffix(name, "]") && isLiteral(name[1:len(name)-1]) {
+	if _, ok := parseLiteral(name); ok || isDomain(name) && (address{raw: name}).ascii() {
 		return name
 	}
 	return "unknown"

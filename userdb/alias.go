@@ -11,6 +11,7 @@ import (
 type alias struct {
 	name    Name
 	targets []Name
+	owner   Name // whose settings have it; the zero Name for an alias of the options
 }
 
 // aliases are found by their folded names.
@@ -48,6 +49,24 @@ func parseAliases(all map[string][]string) (aliases, error) {
 		parsed[name.folded()] = a
 	}
 	return parsed, nil
+}
+
+// with adds the users' own. One that is there already stays as it is.
+func (as aliases) with(s *snapshot) aliases {
+	if len(s.withAliases) == 0 {
+		return as
+	}
+	all := maps.Clone(as)
+	for _, set := range s.withAliases {
+		for _, n := range set.Aliases {
+			if all[n.folded()] != nil {
+				s.broken = append(s.broken, fmt.Errorf("%s: the alias %s of %s is another's already", settingsName, n, set.name))
+				continue
+			}
+			all[n.folded()] = &alias{n, []Name{set.name}, set.name}
+		}
+	}
+	return all
 }
 
 // sorted gives the aliases in one order.
@@ -138,7 +157,7 @@ func (db *DB) Recipients(local, domain string) (users []Record, found bool, err 
 	if found {
 		return []Record{r}, true, nil
 	}
-	a := db.aliases.find(nfc(local), db.domains(domain))
+	a := s.aliases.find(nfc(local), db.domains(domain))
 	if a == nil {
 		return nil, false, nil
 	}
@@ -164,7 +183,7 @@ func (db *DB) expand(s *snapshot, first *alias) ([]Record, error) {
 				}
 				continue
 			}
-			next := db.aliases.find(t.local, db.domains(t.domain))
+			next := s.aliases.find(t.local, db.domains(t.domain))
 			if next == nil {
 				return nil, fmt.Errorf("alias %s: no user %s", todo[i].name, t)
 			}
@@ -179,15 +198,12 @@ func (db *DB) expand(s *snapshot, first *alias) ([]Record, error) {
 // CheckAliases returns an error for each alias that can't receive mail now, and
 // for each that does not because a user has its name.
 func (db *DB) CheckAliases() []error {
-	if len(db.aliases) == 0 {
-		return nil
-	}
 	s, err := db.load()
 	if err != nil {
 		return []error{err}
 	}
 	var all []error
-	for _, a := range db.aliases.sorted() {
+	for _, a := range s.aliases.sorted() {
 		r, hidden, err := db.find(s, a.name.local, a.name.domain)
 		if err == nil && hidden {
 			err = fmt.Errorf("alias %s: the user %s gets this mail", a.name, r.Name)
@@ -199,15 +215,4 @@ func (db *DB) CheckAliases() []error {
 		}
 	}
 	return all
-}
-
-// overlapsAlias returns an error that matches ErrTaken for a name that could
-// receive the mail of an alias, or could be taken for one.
-func (db *DB) overlapsAlias(n Name) error {
-	for _, a := range db.aliases.sorted() {
-		if db.overlap(n, a.name) {
-			return fmt.Errorf("%w: %s is an alias", ErrTaken, a.name)
-		}
-	}
-	return nil
 }

@@ -2,6 +2,7 @@ package userdb
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -11,15 +12,32 @@ func (s *snapshot) byLogin(db *DB, login string) (Record, bool) {
 	return s.find(nfc(local), db.domains(domain))
 }
 
+// admitted finds the user whom a login name means, unless they are disabled.
+func (s *snapshot) admitted(db *DB, login string) (Record, bool, error) {
+	r, known := s.byLogin(db, login)
+	if !known {
+		return Record{}, false, nil
+	}
+	set, err := s.settingsOf(r)
+	if err != nil || set.Disabled {
+		return Record{}, false, err
+	}
+	return r, true, nil
+}
+
 // Authenticate reports whether password is that of the user whom login names,
-// and which user that is. A wrong password and an unknown user cost the same.
+// and which user that is. A wrong password, an unknown user and a disabled
+// one cost the same, and whether the password of that one is right is not told.
 // The error is for what keeps the check from being made.
 func (db *DB) Authenticate(ctx context.Context, login, password string) (Name, bool, error) {
 	s, err := db.load()
 	if err != nil {
 		return Name{}, false, err
 	}
-	r, known := s.byLogin(db, login)
+	r, known, err := s.admitted(db, login)
+	if err != nil {
+		return Name{}, false, err
+	}
 	if known && db.sessions.has(r, password) {
 		return r.Name, true, nil
 	}
@@ -63,7 +81,12 @@ func (db *DB) strengthen(old Record, password string) Record {
 	if err == nil {
 		ctx, cancel := context.WithTimeout(context.Background(), strengthenTime)
 		defer cancel()
-		err = db.replace(ctx, old, r)
+		_, err = db.Replace(ctx, old.Name, func(now Record) (Record, error) {
+			if now.raw != old.raw {
+				return Record{}, errors.New("the record was changed meanwhile")
+			}
+			return r, nil
+		})
 	}
 	if err != nil {
 		db.log.Warn("the SHA-256 record stays", "user", old.Name.String(), "err", err)
@@ -81,7 +104,7 @@ func (db *DB) stronger(old Record, password string) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	r, err := newRecord(old.Name, password, salt, DefaultIterations)
+	r, err := newRecord(old.Name, password, salt, db.iterations)
 	r.Keys = old.Keys
 	return r, err
 }

@@ -25,7 +25,7 @@ type BrokenLine struct {
 // Check returns the lines of users.txt that can't be read, or whose name stands
 // on an earlier one.
 func (db *DB) Check() ([]BrokenLine, error) {
-	s, err := readSnapshot(db.root)
+	s, err := db.read()
 	if err != nil {
 		return nil, err
 	}

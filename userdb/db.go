@@ -27,7 +27,20 @@
 //
 // Any process that holds an exclusive flock(2) on .users.txt.lock, by replacing
 // the file as a whole (package safefile). Readers take no lock. An editor that
-// replaces the file is safe too, as long as nobody else changes it meanwhile.
+// replaces the file is safe too, as long as nobody else changes it meanwhile. The
+// same goes for the files below.
+//
+// # What users.txt has no field for
+//
+// Its form is the original's, so the rest is in files beside it, each described
+// where it is read, and none needed:
+//
+//	users.settings   who is disabled, quotas, users' own aliases (Settings)
+//	users.former     keys that users had before (FormerKeys)
+//	users.invites    codes with which to register (Invite)
+//	userstat         who is logged in (Presence)
+//
+// Whoever takes the name of a former user inherits nothing of it.
 //
 // .decoy.key, beside it, holds 32 random octets (0600). A name that has no SCRAM
 // salt is shown one that is made from this key, always the same, so that nobody
@@ -47,17 +60,14 @@
 package userdb
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
 	"slices"
-	"strings"
 	"sync/atomic"
 
 	"xm/internal/disk"
-	"xm/internal/safefile"
 )
 
 const (
@@ -65,30 +75,39 @@ const (
 	lockName = ".users.txt.lock"
 )
 
-// ErrTaken is matched by the error of Add for a name that exists, overlaps
-// another or an alias, or has a maildrop.
-var ErrTaken = errors.New("the name is taken")
+var (
+	// ErrTaken is matched by the error of Add for a name that exists, overlaps
+	// another or an alias, has a maildrop, or is easily mistaken.
+	ErrTaken = errors.New("the name is taken")
+	// ErrNoUser is matched by the errors of changes to a user who is not there.
+	ErrNoUser = errors.New("no such user")
+)
 
 // DB is an open users.txt. Its methods may be called concurrently, and other
 // processes may change the file meanwhile.
 type DB struct {
-	root     disk.Dir
-	locals   []string // local domains, folded
-	aliases  aliases
-	log      *slog.Logger
-	snap     atomic.Pointer[snapshot]
-	sessions loginCache
-	salting  atomic.Pointer[[]byte] // the content of .decoy.key, once read
-	seen     atomic.Bool            // there were users at some time
-	writing  chan struct{}          // holds a token while this process writes
-	derive   chan struct{}          // holds one for each derivation under way
-	decoy    Record                 // what a password is checked against where there is no user
+	root       disk.Dir
+	locals     []string // local domains, folded
+	aliases    aliases  // those of the options
+	log        *slog.Logger
+	snap       atomic.Pointer[snapshot]
+	sessions   loginCache
+	salting    atomic.Pointer[[]byte]             // the content of .decoy.key, once read
+	seen       atomic.Pointer[map[string]version] // of the files, when they were last read
+	writing    chan struct{}                      // holds a token while this process writes
+	derive     chan struct{}                      // holds one for each derivation under way
+	iterations int
+	decoy      Record // what a password is checked against where there is no user
 }
 
 // Options are what users.txt does not say.
 type Options struct {
 	// LocalDomains are the domains that bare names receive mail for.
 	LocalDomains []string
+	// Iterations are those of PBKDF2 in the records that logins make; 0 stands
+	// for DefaultIterations. A name that nobody has is shown the same number: who
+	// changes it gives away which names have records from before.
+	Iterations int
 	// Aliases maps names to those of users and other aliases, who get their
 	// mail. A bare name stands for itself at every local domain.
 	Aliases map[string][]string
@@ -98,6 +117,9 @@ type Options struct {
 // not. It fails for an alias that can't be a name or leads back to itself.
 func Open(dataDir string, options Options, log *slog.Logger) (*DB, error) {
 	db := &DB{log: log, writing: make(chan struct{}, 1), derive: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	if db.iterations = options.Iterations; db.iterations == 0 {
+		db.iterations = DefaultIterations
+	}
 	for _, d := range options.LocalDomains {
 		if !db.Local(d) { // the host name may be among the configured
 			db.locals = append(db.locals, foldDomain(d))
@@ -108,7 +130,7 @@ func Open(dataDir string, options Options, log *slog.Logger) (*DB, error) {
 	}
 	db.sessions.init()
 	var err error
-	if db.decoy, err = NewRecord(Name{local: "decoy"}, "decoy", DefaultIterations); err != nil {
+	if db.decoy, err = NewRecord(Name{local: "decoy"}, "decoy", db.iterations); err != nil {
 		return nil, err
 	}
 	if db.root, err = disk.OpenDir(dataDir); err != nil {
@@ -188,93 +210,9 @@ func (db *DB) Maildrops(n Name) ([]string, error) {
 	}
 	for _, d := range db.locals {
 		qualified := Name{n.local, d}
-		if len(s.folded[qualified.folded()]) == 0 {
+		if len(s.alike(qualified)) == 0 {
 			dirs = append(dirs, qualified.String())
 		}
 	}
 	return dirs, nil
-}
-
-// Add appends a user. The error matches ErrTaken if the name can't be had. ctx
-// bounds the wait for other writers.
-func (db *DB) Add(ctx context.Context, r Record) error {
-	line := r.String()
-	if again, err := ParseRecord(line); err != nil || again.String() != line || strings.ContainsAny(line, "\r\n") {
-		return fmt.Errorf("the record of %s would not be read as it is written: %w", r.Name, err)
-	}
-	return db.update(ctx, func(s *snapshot) ([]string, error) {
-		for _, other := range s.names() {
-			if db.overlap(r.Name, other) {
-				return nil, fmt.Errorf("%w: %s exists", ErrTaken, other)
-			}
-		}
-		if err := db.overlapsAlias(r.Name); err != nil {
-			return nil, err
-		}
-		dir, err := db.leftMaildrop(r.Name)
-		if err != nil {
-			return nil, err
-		}
-		if dir != "" {
-			return nil, fmt.Errorf("%w: a maildrop %s exists; it must be moved away first", ErrTaken, dir)
-		}
-		return append(s.lines, line), nil
-	})
-}
-
-// replace puts new in the place of old, if the line still is old's.
-func (db *DB) replace(ctx context.Context, old, new Record) error {
-	return db.update(ctx, func(s *snapshot) ([]string, error) {
-		i := slices.IndexFunc(s.lines, func(line string) bool { return trimCR(line) == old.raw })
-		if i < 0 {
-			return nil, fmt.Errorf("the record of %s was changed meanwhile", old.Name)
-		}
-		s.lines[i] = new.String()
-		return s.lines, nil
-	})
-}
-
-// overlap reports whether two names could receive the same mail, or could be
-// taken for one another.
-func (db *DB) overlap(a, b Name) bool {
-	if fold(base(a.local)) != fold(base(b.local)) {
-		return false
-	}
-	return foldDomain(a.domain) == foldDomain(b.domain) ||
-		a.domain == "" && db.Local(b.domain) || b.domain == "" && db.Local(a.domain)
-}
-
-// leftMaildrop returns the name of a directory that a former user of the name,
-// or of one that overlaps it, left.
-func (db *DB) leftMaildrop(n Name) (string, error) {
-	entries, err := disk.ReadDir(db.root, ".")
-	if err != nil {
-		return "", err
-	}
-	for _, e := range entries {
-		if other, err := parseName(e.Name()); err == nil && e.IsDir() && db.overlap(n, other) {
-			return e.Name(), nil
-		}
-	}
-	return "", nil
-}
-
-// update replaces the file's lines by what change returns, with the file locked
-// against other writers and freshly read.
-func (db *DB) update(ctx context.Context, change func(*snapshot) ([]string, error)) error {
-	unlock, err := db.lock(ctx)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	s, err := readSnapshot(db.root)
-	if err != nil {
-		return err
-	}
-	lines, err := change(s)
-	if err != nil {
-		return err
-	}
-	db.snap.Store(nil)
-	return safefile.Replace(db.root, fileName, []byte(strings.Join(lines, "\n")+"\n"), 0o600)
 }

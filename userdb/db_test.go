@@ -24,6 +24,10 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if dir := os.Getenv("USERDB_TEST_CHURN"); dir != "" {
+		fmt.Fprintln(os.Stderr, churn(dir, os.Getenv("USERDB_TEST_PREFIX")))
+		os.Exit(1)
+	}
 	os.Exit(m.Run())
 }
 

@@ -31,7 +31,8 @@ const (
 // reserved are the names that would collide with files of ours, in the data
 // directory or, with a suffix, among the keys.
 var reserved = map[string]bool{
-	"users.txt": true, "userstat": true, "userinfo": true, "xm.toml": true,
+	fileName: true, statName: true, "userinfo": true, "xm.toml": true,
+	invitesName: true, settingsName: true, formerName: true,
 	"key": true, "key.priv": true, "key.pub": true, "server": true, "server.pub": true,
 	"enc": true, "dec": true, "reg": true,
 }

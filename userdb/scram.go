@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"xm/internal/disk"
 	"xm/internal/safefile"
@@ -21,7 +22,7 @@ type Verifier struct {
 
 // SCRAM returns the verifier of the user whom login names. Where there is none,
 // or where the record is one of the original's, it looks like any other, stays
-// the same, and has no User.
+// the same, and has no User; that of a disabled user is as it was before.
 func (db *DB) SCRAM(login string) (Verifier, error) {
 	s, err := db.load()
 	if err != nil {
@@ -33,7 +34,10 @@ func (db *DB) SCRAM(login string) (Verifier, error) {
 	if err != nil {
 		return Verifier{}, err
 	}
-	r, known := s.byLogin(db, login)
+	r, known, err := s.admitted(db, login)
+	if err != nil {
+		return Verifier{}, err
+	}
 	if !known {
 		r, _ = s.namesake(db, login)
 	}
@@ -61,8 +65,8 @@ func (s *snapshot) namesake(db *DB, login string) (Record, bool) {
 		if domain != "" && d != domain {
 			break
 		}
-		if same := s.folded[Name{local, d}.folded()]; len(same) > 0 {
-			return s.records[same[0]], true
+		if same := s.alike(Name{local, d}); len(same) > 0 {
+			return s.records[slices.Min(same)], true
 		}
 	}
 	return Record{}, false
@@ -91,7 +95,7 @@ func (db *DB) decoyVerifier(login string) (Verifier, error) {
 	// Keys that nobody knows. They never leave, so they need not be stable.
 	var keys [2 * sha256.Size]byte
 	rand.Read(keys[:])
-	return Verifier{"", DefaultIterations, salt, keys[:sha256.Size], keys[sha256.Size:]}, nil
+	return Verifier{"", db.iterations, salt, keys[:sha256.Size], keys[sha256.Size:]}, nil
 }
 
 // decoySalt is the salt that a login has which has no other.

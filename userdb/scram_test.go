@@ -144,3 +144,36 @@ func TestDamagedDecoyKey(t *testing.T) {
 		t.Error(ok, err)
 	}
 }
+
+// The configured number is that of records made at logins and of those that are
+// invented; a record from before keeps its own.
+func TestIterations(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, fileName, original(t)+record(t, "alice").String()+"\n")
+	db, err := Open(dir, Options{Iterations: 10_000}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for _, user := range []string{"nobody", "test", "alice"} {
+		want := map[string]int{"alice": minIterations}[user]
+		if want == 0 {
+			want = 10_000
+		}
+		if v, err := db.SCRAM(user); err != nil || v.Iterations != want {
+			t.Errorf("%s: %d iterations, %v; want %d", user, v.Iterations, err, want)
+		}
+	}
+	if s, err := parseSCRAM(db.decoy.Hash); err != nil || s.iterations != 10_000 {
+		t.Errorf("the decoy has %d iterations, %v", s.iterations, err)
+	}
+	if _, ok := login(t, db, "test", "test"); !ok {
+		t.Fatal("no login")
+	}
+	if v, err := db.SCRAM("test"); err != nil || v.Iterations != 10_000 || v.User != "test" {
+		t.Errorf("after a login: %+v, %v", v, err)
+	}
+	if _, ok := login(t, db, "alice", "secret"); !ok {
+		t.Error("a record with other iterations is not accepted")
+	}
+}

@@ -17,11 +17,15 @@ import (
 type snapshot struct {
 	lines   []string // as they stand, without line ends
 	records []Record
-	broken  []error // one for each line that can't be read
-	lost    []Name  // the names on those lines, as far as they can
-	exact   map[string]int
-	folded  map[string][]int // indices into records
-	version version
+	broken  []error        // one for each line that can't be read
+	lost    []Name         // the names on those lines, as far as they can
+	folded  map[string]int // the first of the records with a folded name
+	next    []int          // for each record, another with the same folded name, or -1
+
+	settings    map[string]setting // by exact names
+	withAliases []setting          // those that have some, in the file's order
+	aliases     aliases            // those of the config, and the users' own
+	versions    map[string]version // of each file
 }
 
 // version tells one content of the file from another. The zero version is that
@@ -44,26 +48,24 @@ func versionOf(st fs.FileInfo) version {
 	return version{sys.Ino, sys.Size, sys.Mtim, sys.Ctim}
 }
 
-// load returns the current content, from memory if the file is unchanged.
+// load returns the current content, from memory if the files are unchanged.
 func (db *DB) load() (*snapshot, error) {
-	if s := db.snap.Load(); s != nil {
-		st, err := db.root.Stat(fileName)
-		if err == nil && versionOf(st) == s.version || errors.Is(err, fs.ErrNotExist) && s.version == (version{}) {
-			return s, nil
-		}
+	if s := db.snap.Load(); s != nil && db.current(s) {
+		return s, nil
 	}
-	s, err := readSnapshot(db.root)
+	s, err := db.read()
 	if err != nil {
 		return nil, err
 	}
-	if s.version == (version{}) && db.seen.Load() {
-		// Nobody must lose mail while somebody moves the file about.
-		return nil, fmt.Errorf("%s is gone", fileName)
+	seen := db.seen.Load()
+	for name, v := range s.versions {
+		if v == (version{}) && seen != nil && (*seen)[name] != (version{}) {
+			// Nobody must lose mail, or get in, while somebody moves it about.
+			return nil, fmt.Errorf("%s is gone", name)
+		}
 	}
-	if len(s.records) > 0 {
-		db.seen.Store(true)
-	}
-	if changed := time.Unix(s.version.ctime.Unix()); time.Since(changed) > settled {
+	db.seen.Store(&s.versions)
+	if time.Since(s.changed()) > settled {
 		db.snap.Store(s)
 		for _, err := range s.broken {
 			db.log.Warn("passed over a broken line", "err", err)
@@ -72,34 +74,70 @@ func (db *DB) load() (*snapshot, error) {
 	return s, nil
 }
 
-func readSnapshot(root disk.Dir) (*snapshot, error) {
-	s := &snapshot{exact: map[string]int{}, folded: map[string][]int{}}
-	f, err := root.Open(fileName)
+// current reports whether the files are still those that were read.
+func (db *DB) current(s *snapshot) bool {
+	for name, v := range s.versions {
+		st, err := db.root.Stat(name)
+		if err == nil && versionOf(st) == v || errors.Is(err, fs.ErrNotExist) && v == (version{}) {
+			continue
+		}
+		return false
+	}
+	return true
+}
+
+// changed is when the younger of the files was.
+func (s *snapshot) changed() time.Time {
+	var last time.Time
+	for _, v := range s.versions {
+		if t := time.Unix(v.ctime.Unix()); t.After(last) {
+			last = t
+		}
+	}
+	return last
+}
+
+// read reads the files. The settings come first: Remove removes the user before
+// them, so that no disabled user is seen without.
+func (db *DB) read() (*snapshot, error) {
+	s := &snapshot{versions: map[string]version{}, settings: map[string]setting{}}
+	content := map[string]string{}
+	for _, name := range []string{settingsName, fileName} {
+		var err error
+		if content[name], s.versions[name], err = readFile(db.root, name); err != nil {
+			return nil, err
+		}
+	}
+	s.parse(content[fileName])
+	s.parseSettings(content[settingsName])
+	s.aliases = db.aliases.with(s)
+	return s, nil
+}
+
+// readFile reads a file, which need not exist.
+func readFile(root disk.Dir, name string) (content string, v version, err error) {
+	f, err := root.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return s, nil
+		return "", version{}, nil
 	}
 	if err != nil {
-		return nil, err
+		return "", version{}, err
 	}
 	defer f.Close()
 	st, err := f.Stat()
 	if err != nil {
-		return nil, err
+		return "", version{}, err
 	}
-	s.version = versionOf(st)
-	content, err := io.ReadAll(f)
-	if err != nil {
-		return nil, err
-	}
-	s.parse(string(content))
-	return s, nil
+	var b strings.Builder
+	b.Grow(int(min(st.Size(), 1<<30)))
+	_, err = io.Copy(&b, f)
+	return b.String(), versionOf(st), err
 }
 
 func (s *snapshot) parse(content string) {
-	if content == "" {
-		return
-	}
-	s.lines = strings.Split(strings.TrimSuffix(content, "\n"), "\n")
+	s.lines = splitLines(content)
+	s.records = make([]Record, 0, len(s.lines))
+	s.folded, s.next = make(map[string]int, len(s.lines)), make([]int, 0, len(s.lines))
 	for i, line := range s.lines {
 		line = trimCR(line)
 		if line == "" || line[0] == '#' {
@@ -118,30 +156,44 @@ func (s *snapshot) parse(content string) {
 }
 
 func (s *snapshot) index(r Record) error {
-	if _, ok := s.exact[r.Name.exact()]; ok {
+	if len(s.exactly(r.Name)) > 0 {
 		return fmt.Errorf("%s stands on an earlier line already", r.Name)
 	}
-	s.exact[r.Name.exact()] = len(s.records)
-	s.folded[r.Name.folded()] = append(s.folded[r.Name.folded()], len(s.records))
+	key := r.Name.folded()
+	before, ok := s.folded[key]
+	if !ok {
+		before = -1
+	}
+	s.folded[key] = len(s.records)
+	s.next = append(s.next, before)
 	s.records = append(s.records, r)
 	return nil
+}
+
+// alike are the indices of the records with a folded name.
+func (s *snapshot) alike(n Name) (found []int) {
+	i, ok := s.folded[n.folded()]
+	for ; ok && i >= 0; i = s.next[i] {
+		found = append(found, i)
+	}
+	return found
+}
+
+// exactly are those of them that are spelled alike: one, or none.
+func (s *snapshot) exactly(n Name) []int {
+	return slices.DeleteFunc(s.alike(n), func(i int) bool { return s.records[i].Name.exact() != n.exact() })
 }
 
 // find looks for a name with the given local part in the groups of domains, as
 // it is spelled and else without case. Of several names it finds none: mail
 // must not go to the wrong one.
 func (s *snapshot) find(local string, groups [][]string) (Record, bool) {
-	if r, ok := findOne(s, groups, func(domain string) []int {
-		if i, ok := s.exact[Name{local, domain}.exact()]; ok {
-			return []int{i}
+	for _, at := range []func(Name) []int{s.exactly, s.alike} {
+		if r, ok := findOne(s, groups, func(domain string) []int { return at(Name{local, domain}) }); ok {
+			return r, true
 		}
-		return nil
-	}); ok {
-		return r, true
 	}
-	return findOne(s, groups, func(domain string) []int {
-		return s.folded[Name{local, domain}.folded()]
-	})
+	return Record{}, false
 }
 
 func findOne(s *snapshot, groups [][]string, at func(domain string) []int) (Record, bool) {

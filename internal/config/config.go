@@ -10,11 +10,7 @@
 //	"info@example.org" = ["info", "carol"]     # users and other aliases
 //
 //	[quota]                                    # of a maildrop; 0: no limit
-//	octets   = 0
-//	messages = 0
-//
-//	[quota.users.alice]                        # in the place of those above
-//	octets   = 1000000
+//	octets   = 0                               # xm user set has the users' own
 //	messages = 0
 //
 //	[tls]                                      # read again when they change
@@ -24,6 +20,8 @@
 //	[login]
 //	failure_delay = "1s"                       # after a wrong password
 //	max_failures  = 20                         # of an address in 10 minutes
+//	iterations    = 100000                     # of PBKDF2, in new records; Cyrus
+//	                                           # SASL, in Postfix say, takes 65536
 //
 //	[smtp]                                     # the port for other servers, 25
 //	listen          = "127.0.0.1:2525"
@@ -51,8 +49,7 @@
 //	pop3          = "127.0.0.1:2110"
 //
 // Everything has a default; the values above are the defaults, but for hostname,
-// postmaster, the aliases, the users' quotas, cert and key, user and
-// password_file. A service without an address to listen on is switched off.
+// postmaster, the aliases, cert and key, user and password_file. A service without an address to listen on is switched off.
 // Limits of smtp are those of submission, too. Relative paths are relative to
 // the directory of the file. A key that is not listed here is an error.
 package config
@@ -68,6 +65,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/BurntSushi/toml"
 )
@@ -80,7 +78,7 @@ type Config struct {
 	Postmaster string   `toml:"postmaster"`
 
 	Aliases map[string][]string `toml:"aliases"`
-	Quota   Quota               `toml:"quota"`
+	Quota   Limits              `toml:"quota"`
 
 	TLS        TLS        `toml:"tls"`
 	Login      Login      `toml:"login"`
@@ -101,17 +99,18 @@ type TLS struct {
 type Login struct {
 	FailureDelay time.Duration `toml:"failure_delay"`
 	MaxFailures  int           `toml:"max_failures"`
+	Iterations   int           `toml:"iterations"`
 }
 
 // SMTP is for xm smtpd.
 type SMTP struct {
-	Listen         string         `toml:"listen"`
-	MaxSize        int64          `toml:"max_size"`
-	MaxRecipients  int            `toml:"max_recipients"`
-	MaxConnections int            `toml:"max_connections"`
-	MaxPerAddress  int            `toml:"max_per_address"`
-	Trusted        []netip.Prefix `toml:"trusted"`
-	Proxies        []netip.Prefix `toml:"proxies"`
+	Listen         string   `toml:"listen"`
+	MaxSize        int64    `toml:"max_size"`
+	MaxRecipients  int      `toml:"max_recipients"`
+	MaxConnections int      `toml:"max_connections"`
+	MaxPerAddress  int      `toml:"max_per_address"`
+	Trusted        Networks `toml:"trusted"`
+	Proxies        Networks `toml:"proxies"`
 }
 
 // Submission is for xm smtpd, too.
@@ -148,10 +147,10 @@ func defaults() (Config, error) {
 		Hostname: host,
 		Domains:  []string{"localhost", "localhost.com"},
 		DataDir:  "data",
-		Login:    Login{FailureDelay: time.Second, MaxFailures: 20},
+		Login:    Login{FailureDelay: time.Second, MaxFailures: 20, Iterations: 100_000},
 		SMTP: SMTP{
 			Listen: smtp, MaxSize: 64 << 20, MaxRecipients: 1000, MaxConnections: 20_000, MaxPerAddress: 100,
-			Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
+			Trusted: Networks{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 		},
 		POP3:    POP3{Listen: pop3},
 		Regd:    Regd{Listen: regd},
@@ -178,6 +177,9 @@ func Load(path string) (Config, error) {
 	}
 	if unknown := md.Undecoded(); len(unknown) > 0 {
 		return Config{}, fmt.Errorf("%s: unknown setting %q", path, unknown[0].String())
+	}
+	if md.Type("login", "failure_delay") == "Integer" {
+		return Config{}, fmt.Errorf(`%s: login.failure_delay needs a unit: "1s", say`, path)
 	}
 	c.resolvePaths(filepath.Dir(path), md)
 	if err := c.foldPostmaster(); err != nil {
@@ -244,14 +246,23 @@ func (c *Config) check() error {
 		return errors.New("smtp.max_recipients, max_connections and max_per_address are 1 or more")
 	case c.Login.FailureDelay < 0 || c.Login.MaxFailures < 1:
 		return errors.New("login.failure_delay can't be negative, login.max_failures is 1 or more")
-	case slices.Contains(c.Domains, ""):
-		return errors.New("domains holds an empty one")
+	case c.Login.Iterations < 10_000 || c.Login.Iterations > 1_000_000:
+		return errors.New("login.iterations is 10,000 to 1,000,000")
 	case (c.TLS.Cert == "") != (c.TLS.Key == ""):
 		return errors.New("tls.cert and tls.key go together")
 	case c.Submission.ListenTLS != "" && c.TLS.Cert == "":
 		return errors.New("submission.listen_tls needs tls.cert and tls.key")
 	}
+	for _, d := range c.LocalDomains() {
+		if d == "" || strings.ContainsFunc(d, notInDomain) {
+			return fmt.Errorf("%q, among hostname and domains, is not the name of a domain", d)
+		}
+	}
 	return errors.Join(c.checkAddresses(), c.checkAliases(), c.Quota.check())
+}
+
+func notInDomain(r rune) bool {
+	return r != '.' && r != '-' && r != '_' && !unicode.IsLetter(r) && !unicode.IsMark(r) && !unicode.IsDigit(r)
 }
 
 func (c *Config) checkAddresses() error {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -27,7 +28,7 @@ func TestLoad(t *testing.T) {
 hostname = "mail.example.org"
 data_dir = "mail"
 [smtp]
-trusted = ["10.0.0.0/8"]
+trusted = ["10.0.0.0/8", "192.0.2.1", "::ffff:198.51.100.0/120", "2001:db8::/32"]
 [tls]
 cert = "cert.pem"
 key = "/etc/key.pem"
@@ -41,7 +42,7 @@ password_file = "/etc/pw"
 		t.Fatal(err)
 	}
 	if c.Hostname != "mail.example.org" || c.DataDir != filepath.Join(dir, "mail") || c.Account.PasswordFile != "/etc/pw" ||
-		len(c.SMTP.Trusted) != 1 || c.SMTP.Trusted[0].String() != "10.0.0.0/8" || c.Login.FailureDelay != 250*time.Millisecond {
+		fmt.Sprint(c.SMTP.Trusted) != "[10.0.0.0/8 192.0.2.1/32 198.51.100.0/24 2001:db8::/32]" || c.Login.FailureDelay != 250*time.Millisecond {
 		t.Errorf("read as %+v", c)
 	}
 	if c.TLS.Cert != filepath.Join(dir, "cert.pem") || c.TLS.Key != "/etc/key.pem" {
@@ -60,9 +61,8 @@ postmaster = "alice"
 [quota]
 octets = 1000
 messages = 10
-[quota.users.alice]
-octets = 2000
-[quota.users."bob@example.org"]
+[login]
+iterations = 20000
 `)
 	c, err := Load(path)
 	if err != nil {
@@ -72,10 +72,8 @@ octets = 2000
 	if !maps.EqualFunc(c.Aliases, want, slices.Equal) {
 		t.Errorf("aliases: %v", c.Aliases)
 	}
-	for user, want := range map[string]Limits{"alice": {2000, 0}, "bob@example.org": {}, "bob": {1000, 10}} {
-		if got := c.Quota.Of(user); got != want {
-			t.Errorf("the quota of %s is %v, want %v", user, got, want)
-		}
+	if c.Quota != (Limits{1000, 10}) || c.Login.Iterations != 20_000 {
+		t.Errorf("quota %v, iterations %d", c.Quota, c.Login.Iterations)
 	}
 	if c, err := Load(write(t, path, `postmaster = "bob"`)); err != nil || !slices.Equal(c.Aliases["postmaster"], []string{"bob"}) {
 		t.Errorf("without aliases: %v, %v", c.Aliases, err)
@@ -125,6 +123,10 @@ func TestFailures(t *testing.T) {
 		"[tls]\ncert = \"c.pem\"":                             "go together",
 		"[submission]\nlisten_tls = \":465\"":                 "needs tls.cert",
 		"[submission]\nlisten = \"587\"":                      "submission.listen",
+		"hostname = \"a b\"":                                  "is not the name of a domain",
+		"domains = [\"@example.org\"]":                        "\"@example.org\"",
+		"[login]\nfailure_delay = 2":                          "needs a unit",
+		"[smtp]\nproxies = \"10.0.0.1\"":                      "a list of networks",
 		"[smtp]\nmax_per_address = 0":                         "max_per_address",
 		"[login]\nmax_failures = 0":                           "max_failures",
 		"domains = [\"\"]":                                    "domains",
@@ -134,8 +136,9 @@ func TestFailures(t *testing.T) {
 		"[aliases]\n\"\" = [\"alice\"]":                       "aliases.\"\"",
 		"postmaster = \"a\"\n[aliases]\nPostmaster = [\"b\"]": "postmaster is set twice",
 		"[quota]\noctets = -1":                                "quota: octets",
-		"[quota.users.alice]\nmessages = -1":                  "quota.users.\"alice\"",
-		"[quota.users.alice]\nbytes = 1":                      "unknown setting \"quota.users.alice.bytes\"",
+		"[quota]\nbytes = 1":                                  "unknown setting \"quota.bytes\"",
+		"[login]\niterations = 9999":                          "login.iterations",
+		"[login]\niterations = 1000001":                       "login.iterations",
 	} {
 		path := write(t, filepath.Join(dir, "xm.toml"), content)
 		if _, err := Load(path); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,36 +14,9 @@ type Limits struct {
 	Messages int64 `toml:"messages"`
 }
 
-// Quota limits the maildrops: all of them, and in the place of that those of
-// single users.
-type Quota struct {
-	Limits
-	Users map[string]Limits `toml:"users"`
-}
-
-// Of gives the limits of a user's maildrop.
-func (q Quota) Of(user string) Limits {
-	if l, ok := q.Users[user]; ok {
-		return l
-	}
-	return q.Limits
-}
-
-func (q Quota) check() error {
-	if err := q.Limits.check("quota"); err != nil {
-		return err
-	}
-	for _, user := range slices.Sorted(maps.Keys(q.Users)) {
-		if err := q.Users[user].check(fmt.Sprintf("quota.users.%q", user)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (l Limits) check(setting string) error {
+func (l Limits) check() error {
 	if l.Octets < 0 || l.Messages < 0 {
-		return fmt.Errorf("%s: octets and messages can't be negative", setting)
+		return errors.New("quota: octets and messages can't be negative")
 	}
 	return nil
 }

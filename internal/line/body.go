@@ -207,18 +207,20 @@ type endFinder struct {
 	afterCRLF bool // the line began after a CRLF
 	dot, text bool // the line so far: one dot; anything else
 	heldCR    bool
+	crs       bool // more than one CR is held
 }
 
 func (e *endFinder) next(c byte) ending {
 	if c == '\n' {
-		crlf := e.heldCR
-		e.heldCR = false
+		crlf := e.heldCR && !e.crs // CR CR LF is one line end to some, two to others
+		e.heldCR, e.crs = false, false
 		return e.endLine(crlf)
 	}
 	found := noEnd
 	if e.heldCR {
 		found = e.endLine(false)
 	}
+	e.crs = e.heldCR && c == '\r'
 	e.heldCR = c == '\r'
 	if !e.heldCR {
 		e.text = e.text || e.dot || c != '.'

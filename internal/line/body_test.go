@@ -52,7 +52,8 @@ func TestBody(t *testing.T) {
 		"bare LF":              {"a\nb\r\n.\r\nQUIT\r\n", outcome{err: ErrBareLineEnd, rest: "QUIT\r\n"}},
 		"bare CR":              {"a\rb\r\n.\r\nQUIT\r\n", outcome{err: ErrBareLineEnd, rest: "QUIT\r\n"}},
 		"bare LF first":        {"\n\r\n.\r\nQUIT\r\n", outcome{err: ErrBareLineEnd, rest: "QUIT\r\n"}},
-		"CR CR LF . CR LF":     {"a\r\r\n.\r\nQUIT\r\n", outcome{err: ErrBareLineEnd, rest: "QUIT\r\n"}},
+		"CR CR LF . CR LF":     {"a\r\r\n.\r\nMAIL FROM:<x>\r\n", outcome{err: ErrBareLineEnd, outOfStep: true}},
+		"CR CR LF":             {"a\r\r\nb\r\n.\r\nQUIT\r\n", outcome{err: ErrBareLineEnd, rest: "QUIT\r\n"}},
 		"NUL":                  {"a\x00b\r\n.\r\nQUIT\r\n", outcome{err: ErrNUL, rest: "QUIT\r\n"}},
 		"LF . LF":              {"a\n.\nMAIL FROM:<x>\r\n", outcome{err: ErrBareLineEnd, outOfStep: true}},
 		"LF . CR LF":           {"a\n.\r\nMAIL FROM:<x>\r\n", outcome{err: ErrBareLineEnd, outOfStep: true}},
@@ -162,6 +163,20 @@ func TestDotWriterReportsErrors(t *testing.T) {
 type failingWriter struct{ err error }
 
 func (w failingWriter) Write([]byte) (int, error) { return 0, w.err }
+
+// A bad message is not read for ever, even if it is bad within a CRLF that lies
+// across the buffer's end.
+func TestBadBodyAtTheEdges(t *testing.T) {
+	got := readBody(strings.Repeat("x", 15)+"\r.\r\nMAIL FROM:<x>\r\n", 16, 1000, false)
+	if got.err != ErrBareLineEnd || !got.outOfStep {
+		t.Errorf("CR . CR LF across a buffer's end: %+v", got)
+	}
+	flood := strings.NewReader("\x00" + strings.Repeat("x\r\n", endless))
+	b := NewBody(bufio.NewReader(flood), 1000)
+	if err := b.Finish(); err != ErrNUL || !b.OutOfStep() || flood.Len() == 0 {
+		t.Errorf("a flood: %v, out of step %v, %d octets left", err, b.OutOfStep(), flood.Len())
+	}
+}
 
 func TestTextCheckInAnyPieces(t *testing.T) {
 	for text, want := range map[string]error{

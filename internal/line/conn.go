@@ -33,6 +33,7 @@ var (
 
 const (
 	bufferSize   = 4096
+	outSize      = 32 << 10
 	endless      = 1 << 20 // octets of a line that is over the limit already
 	writeTimeout = 5 * time.Minute
 	lingerTime   = time.Second
@@ -49,9 +50,9 @@ type Conn struct {
 	nc          net.Conn // what is read and written
 	tls         *TLS     // nil in clear
 	expires     time.Time
-	peer        netip.Addr
+	peer, local netip.Addr
 	in          *bufio.Reader
-	out         *bufio.Writer
+	out         *bufio.Writer // nil while there is nothing to send
 	readTimeout time.Duration // for each read; 0 leaves the deadline alone
 	ctx         context.Context
 	cancel      context.CancelFunc
@@ -64,12 +65,11 @@ type Conn struct {
 func newConn(srv *Server, nc net.Conn) *Conn {
 	var id [6]byte
 	rand.Read(id[:])
-	c := &Conn{ID: hex.EncodeToString(id[:]), srv: srv, raw: nc, nc: nc, peer: addrOf(nc.RemoteAddr())}
+	c := &Conn{ID: hex.EncodeToString(id[:]), srv: srv, raw: nc, nc: nc, peer: addrOf(nc.RemoteAddr()), local: addrOf(nc.LocalAddr())}
 	if srv.Lifetime > 0 {
 		c.expires = time.Now().Add(srv.Lifetime)
 	}
 	c.in = bufio.NewReaderSize(timedReader{c}, bufferSize)
-	c.out = bufio.NewWriterSize(timedWriter{c}, bufferSize)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
 }
@@ -77,9 +77,9 @@ func newConn(srv *Server, nc net.Conn) *Conn {
 // Peer is the client's address; invalid if that is not known.
 func (c *Conn) Peer() netip.Addr { return c.peer }
 
-// Local is the server's address, as it was connected to; invalid if that is not
-// known. Behind a proxy it is the server's own.
-func (c *Conn) Local() netip.Addr { return addrOf(c.raw.LocalAddr()) }
+// Local is the server's address, as the client connected to it; invalid if that
+// is not known.
+func (c *Conn) Local() netip.Addr { return c.local }
 
 func addrOf(a net.Addr) netip.Addr {
 	if tcp, ok := a.(*net.TCPAddr); ok {
@@ -96,10 +96,8 @@ type timedReader struct{ c *Conn }
 // Read sends what is still to be sent first: RFC 2920, section 3.2, has the
 // replies to commands that came together go together.
 func (r timedReader) Read(p []byte) (int, error) {
-	if r.c.out.Buffered() > 0 {
-		if err := r.c.out.Flush(); err != nil {
-			return 0, err
-		}
+	if err := r.c.Flush(); err != nil {
+		return 0, err
 	}
 	if r.c.readTimeout > 0 {
 		if err := r.c.nc.SetReadDeadline(r.c.deadline(r.c.readTimeout)); err != nil {
@@ -130,8 +128,8 @@ func (c *Conn) deadline(timeout time.Duration) time.Time {
 // ReadLine reads a line of at most max octets and returns it without its CRLF;
 // it is valid until the next read. The whole line must arrive within timeout.
 // A server that stops interrupts the wait if idle is true. ErrLineEnd and
-// ErrLineTooLong leave the connection at the next line; after any other error
-// it is at an end.
+// ErrLineTooLong leave the connection at the next line, and the former comes
+// with the line; after any other error the connection is at an end.
 func (c *Conn) ReadLine(max int, timeout time.Duration, idle bool) ([]byte, error) {
 	if err := c.beginWait(timeout, idle); err != nil {
 		return nil, err
@@ -194,7 +192,7 @@ func (c *Conn) readLine(max int) ([]byte, error) {
 		}
 		line, ok := bytes.CutSuffix(part, []byte("\r\n"))
 		if !ok || bytes.IndexByte(line, '\r') >= 0 {
-			return nil, ErrLineEnd
+			return line, ErrLineEnd
 		}
 		return line, nil
 	}
@@ -228,24 +226,40 @@ func (c *Conn) Input(timeout time.Duration) (*bufio.Reader, error) {
 	return c.in, c.beginWait(timeout, false)
 }
 
+// outBuffers are for the connections that have something to send: most of them
+// wait for their client.
+var outBuffers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, outSize) }}
+
 // Write buffers p. What was written is sent before the session waits for input,
 // at its end, or by Flush.
-func (c *Conn) Write(p []byte) (int, error) { return c.out.Write(p) }
+func (c *Conn) Write(p []byte) (int, error) { return c.output().Write(p) }
+
+func (c *Conn) output() *bufio.Writer {
+	if c.out == nil {
+		c.out = outBuffers.Get().(*bufio.Writer)
+		c.out.Reset(timedWriter{c})
+	}
+	return c.out
+}
 
 // Flush sends what was written.
-func (c *Conn) Flush() error { return c.out.Flush() }
-
-// Reply writes lines, adding the last CRLF. They go in one piece if they fit the
-// buffer, together with others or alone: clients depend on a reply arriving
-// whole.
-func (c *Conn) Reply(lines string) error {
-	if len(lines)+len("\r\n") > c.out.Available() {
-		if err := c.out.Flush(); err != nil {
-			return err
-		}
+func (c *Conn) Flush() error {
+	if c.out == nil {
+		return nil
 	}
-	c.out.WriteString(lines) // a failure comes back from the next write
-	_, err := c.out.WriteString("\r\n")
+	err := c.out.Flush()
+	c.out.Reset(nil)
+	outBuffers.Put(c.out)
+	c.out = nil
+	return err
+}
+
+// Reply writes lines, adding the last CRLF. Whatever is written before the
+// session waits goes in one piece: clients depend on a reply arriving whole.
+func (c *Conn) Reply(lines string) error {
+	out := c.output()
+	out.WriteString(lines) // a failure comes back from the next write
+	_, err := out.WriteString("\r\n")
 	return err
 }
 
@@ -255,7 +269,7 @@ func (c *Conn) Pause(d time.Duration) { sleep(c.ctx, d) }
 // hangUp says goodbye so that the peer gets the last reply: a close with unread
 // input makes TCP reset the connection, and drop what was sent.
 func (c *Conn) hangUp() {
-	if c.out.Flush() != nil {
+	if c.Flush() != nil {
 		return // the peer is gone
 	}
 	if secured, ok := c.nc.(*tls.Conn); ok {

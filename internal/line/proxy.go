@@ -24,15 +24,18 @@ const (
 
 var errProxyHeader = errors.New("no valid PROXY header")
 
-// readProxyHeader reads a header and nothing behind it. It returns the client's
-// address, which is invalid where the proxy does not tell it.
-func readProxyHeader(nc net.Conn) (netip.Addr, error) {
+// proxied is what a header says: who connected, and where to. Both addresses are
+// invalid where the proxy does not tell.
+type proxied struct{ client, server netip.Addr }
+
+// readProxyHeader reads a header and nothing behind it.
+func readProxyHeader(nc net.Conn) (proxied, error) {
 	if err := nc.SetReadDeadline(time.Now().Add(proxyTimeout)); err != nil {
-		return netip.Addr{}, err
+		return proxied{}, err
 	}
 	start := make([]byte, len(proxyV2))
 	if _, err := io.ReadFull(nc, start); err != nil {
-		return netip.Addr{}, err
+		return proxied{}, err
 	}
 	switch {
 	case string(start) == proxyV2:
@@ -40,60 +43,65 @@ func readProxyHeader(nc net.Conn) (netip.Addr, error) {
 	case bytes.HasPrefix(start, []byte(proxyV1)):
 		return readProxyV1(nc, start)
 	}
-	return netip.Addr{}, errProxyHeader
+	return proxied{}, errProxyHeader
 }
 
 // readProxyV1 reads octet by octet: what follows the header is not its business.
-func readProxyV1(nc net.Conn, header []byte) (netip.Addr, error) {
+func readProxyV1(nc net.Conn, header []byte) (proxied, error) {
 	for one := make([]byte, 1); !bytes.HasSuffix(header, []byte("\r\n")); {
 		if len(header) == proxyV1Max {
-			return netip.Addr{}, errProxyHeader
+			return proxied{}, errProxyHeader
 		}
 		if _, err := io.ReadFull(nc, one); err != nil {
-			return netip.Addr{}, err
+			return proxied{}, err
 		}
 		header = append(header, one[0])
 	}
 	fields := strings.Split(strings.TrimSuffix(string(header), "\r\n"), " ")
 	if fields[1] == "UNKNOWN" {
-		return netip.Addr{}, nil
+		return proxied{}, nil
 	}
 	if len(fields) != 6 || fields[1] != "TCP4" && fields[1] != "TCP6" {
-		return netip.Addr{}, errProxyHeader
+		return proxied{}, errProxyHeader
 	}
-	client, err := netip.ParseAddr(fields[2])
-	if err != nil || client.Is4() != (fields[1] == "TCP4") || client.Zone() != "" {
-		return netip.Addr{}, errProxyHeader
+	var addrs [2]netip.Addr
+	for i := range addrs {
+		// The ports are not used, but must be some.
+		at, err := netip.ParseAddrPort(net.JoinHostPort(fields[2+i], fields[4+i]))
+		if err != nil || at.Addr().Is4() != (fields[1] == "TCP4") || at.Addr().Zone() != "" {
+			return proxied{}, errProxyHeader
+		}
+		addrs[i] = at.Addr().Unmap()
 	}
-	return client.Unmap(), nil
+	return proxied{addrs[0], addrs[1]}, nil
 }
 
 // readProxyV2 reads what follows the signature.
-func readProxyV2(nc net.Conn) (netip.Addr, error) {
+func readProxyV2(nc net.Conn) (proxied, error) {
 	var fixed [4]byte // version and command, family and transport, length
 	if _, err := io.ReadFull(nc, fixed[:]); err != nil {
-		return netip.Addr{}, err
+		return proxied{}, err
 	}
 	rest := make([]byte, binary.BigEndian.Uint16(fixed[2:]))
 	if _, err := io.ReadFull(nc, rest); err != nil {
-		return netip.Addr{}, err
+		return proxied{}, err
 	}
-	const v2, local, proxied = 0x20, 0x00, 0x01
+	const v2, local, proxy = 0x20, 0x00, 0x01
 	switch fixed[0] {
 	case v2 | local: // the proxy's own connection, to see whether we are well
-		return netip.Addr{}, nil
-	case v2 | proxied:
+		return proxied{addrOf(nc.RemoteAddr()), addrOf(nc.LocalAddr())}, nil
+	case v2 | proxy:
 	default:
-		return netip.Addr{}, errProxyHeader
+		return proxied{}, errProxyHeader
 	}
 	const tcp4, tcp6 = 0x11, 0x21
 	switch {
 	case fixed[1] == tcp4 && len(rest) >= 2*4+2*2:
-		return netip.AddrFrom4([4]byte(rest[:4])), nil
+		return proxied{netip.AddrFrom4([4]byte(rest[:4])), netip.AddrFrom4([4]byte(rest[4:8]))}, nil
 	case fixed[1] == tcp6 && len(rest) >= 2*16+2*2:
-		return netip.AddrFrom16([16]byte(rest[:16])).Unmap(), nil
+		return proxied{netip.AddrFrom16([16]byte(rest[:16])).Unmap(), netip.AddrFrom16([16]byte(rest[16:32])).Unmap()}, nil
 	case fixed[1] == tcp4, fixed[1] == tcp6:
-		return netip.Addr{}, errProxyHeader
+		return proxied{}, errProxyHeader
 	}
-	return netip.Addr{}, nil // a family that has no addresses of ours
+	return proxied{}, nil // a family that has no addresses of ours
 }

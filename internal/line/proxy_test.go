@@ -2,6 +2,7 @@ package line
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -13,19 +14,23 @@ import (
 const v2 = proxyV2 // then: version and command, family, length, addresses and ports
 
 var proxyHeaders = []struct{ header, want string }{
-	{"PROXY TCP4 192.0.2.1 192.0.2.2 1 25\r\n", "192.0.2.1"},
-	{"PROXY TCP6 2001:db8::1 2001:db8::2 1 25\r\n", "2001:db8::1"},
-	{"PROXY UNKNOWN\r\n", "invalid IP"},
-	{"PROXY UNKNOWN ffff::1 ffff::2 65535 65535\r\n", "invalid IP"},
-	{v2 + "\x21\x11\x00\x0c\xc0\x00\x02\x01\xc0\x00\x02\x02\x00\x01\x00\x19", "192.0.2.1"},
-	{v2 + "\x21\x11\x00\x0f\xc0\x00\x02\x01\xc0\x00\x02\x02\x00\x01\x00\x19" + "\x04\x00\x00", "192.0.2.1"}, // with a TLV
-	{v2 + "\x21\x21\x00\x24" + "\x20\x01\x0d\xb8" + strings.Repeat("\x00", 11) + "\x01" + strings.Repeat("\x01", 20), "2001:db8::1"},
-	{v2 + "\x20\x00\x00\x00", "invalid IP"},           // LOCAL
-	{v2 + "\x21\x31\x00\x03abc", "invalid IP"},        // a Unix socket
-	{"PROXY TCP4 2001:db8::1 192.0.2.2 1 25\r\n", ""}, // and so on: none of these is a header
+	{"PROXY TCP4 192.0.2.1 192.0.2.2 1 25\r\n", "192.0.2.1 192.0.2.2"},
+	{"PROXY TCP6 2001:db8::1 2001:db8::2 1 25\r\n", "2001:db8::1 2001:db8::2"},
+	{"PROXY TCP6 ::ffff:192.0.2.1 2001:db8::2 1 25\r\n", "192.0.2.1 2001:db8::2"},
+	{"PROXY UNKNOWN\r\n", "invalid IP invalid IP"},
+	{"PROXY UNKNOWN ffff::1 ffff::2 65535 65535\r\n", "invalid IP invalid IP"},
+	{v2 + "\x21\x11\x00\x0c\xc0\x00\x02\x01\xc0\x00\x02\x02\x00\x01\x00\x19", "192.0.2.1 192.0.2.2"},
+	{v2 + "\x21\x11\x00\x0f\xc0\x00\x02\x01\xc0\x00\x02\x02\x00\x01\x00\x19" + "\x04\x00\x00", "192.0.2.1 192.0.2.2"}, // with a TLV
+	{v2 + "\x21\x21\x00\x24" + "\x20\x01\x0d\xb8" + strings.Repeat("\x00", 11) + "\x01" + strings.Repeat("\x01", 20), "2001:db8::1 101:101:101:101:101:101:101:101"},
+	{v2 + "\x20\x00\x00\x00", "127.0.0.1 127.0.0.1"},      // LOCAL
+	{v2 + "\x21\x31\x00\x03abc", "invalid IP invalid IP"}, // a Unix socket
+	{"PROXY TCP4 2001:db8::1 192.0.2.2 1 25\r\n", ""},     // and so on: none of these is a header
 	{"PROXY TCP6 192.0.2.1 2001:db8::2 1 25\r\n", ""},
 	{"PROXY TCP6 fe80::1%eth0 2001:db8::2 1 25\r\n", ""},
 	{"PROXY TCP4 192.0.2.1\r\n", ""},
+	{"PROXY TCP4 192.0.2.1 x 1 25\r\n", ""},
+	{"PROXY TCP4 192.0.2.1 192.0.2.2 99999 25\r\n", ""},
+	{"PROXY TCP4 192.0.2.1 192.0.2.2 1 -1\r\n", ""},
 	{"PROXY TCP5 192.0.2.1 192.0.2.2 1 25\r\n", ""},
 	{"PROXY " + strings.Repeat("x", 200) + "\r\n", ""},
 	{"EHLO client.example\r\n", ""},
@@ -40,7 +45,7 @@ func TestReadProxyHeader(t *testing.T) {
 		nc := &readConn{Reader: strings.NewReader(c.header + "next")}
 		got, err := readProxyHeader(nc)
 		rest, _ := io.ReadAll(nc)
-		if c.want == "" && err == nil || c.want != "" && (err != nil || got.String() != c.want || string(rest) != "next") {
+		if c.want == "" && err == nil || c.want != "" && (err != nil || fmt.Sprint(got.client, " ", got.server) != c.want || string(rest) != "next") {
 			t.Errorf("%q: %v, %v, and then %q; want %q", c.header, got, err, rest, c.want)
 		}
 	}
@@ -53,6 +58,8 @@ type readConn struct {
 }
 
 func (c *readConn) Read(p []byte) (int, error)      { return c.Reader.Read(p) }
+func (c *readConn) RemoteAddr() net.Addr            { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
+func (c *readConn) LocalAddr() net.Addr             { return c.RemoteAddr() }
 func (c *readConn) SetReadDeadline(time.Time) error { return nil }
 
 func FuzzReadProxyHeader(f *testing.F) {
@@ -61,7 +68,7 @@ func FuzzReadProxyHeader(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, header []byte) {
 		got, err := readProxyHeader(&readConn{Reader: bytes.NewReader(header)})
-		if err != nil && got.IsValid() {
+		if err != nil && got != (proxied{}) {
 			t.Errorf("%v with %v", got, err)
 		}
 	})

@@ -123,12 +123,13 @@ func (s *Server) start(nc net.Conn) {
 
 // session finds out who the peer is, and runs the protocol.
 func (s *Server) session(c *Conn) {
-	if proxy := c.peer; contains(s.Proxies, proxy) {
-		var err error
-		if c.peer, err = readProxyHeader(c.raw); err != nil {
-			s.Log.Warn("PROXY header", "session", c.ID, "proxy", proxy, "err", err)
+	if contains(s.Proxies, c.peer) {
+		header, err := readProxyHeader(c.raw)
+		if err != nil {
+			s.Log.Warn("PROXY header", "session", c.ID, "proxy", c.peer, "err", err)
 			return
 		}
+		c.peer, c.local = header.client, header.server
 	}
 	if !s.Limits.enter(c.peer) {
 		s.Log.Warn("too many connections", "peer", c.peer)

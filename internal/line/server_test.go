@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -172,6 +173,57 @@ func TestMaxConns(t *testing.T) {
 	second.ask("", "too many")
 	second.ended()
 	first.ask("b\r\n", "b")
+}
+
+// What a session took is given back.
+func TestNothingIsKept(t *testing.T) {
+	s := &Server{Limits: &Limits{}}
+	r := start(t, s)
+	for range 3 {
+		c := r.dial(t)
+		c.ask("a\r\n", "a")
+		c.Close()
+	}
+	r.stop()
+	if err := <-r.done; err != nil {
+		t.Error(err)
+	}
+	if len(s.conns) != 0 || s.Limits.conns != 0 || len(s.Limits.perAddr) != 0 {
+		t.Errorf("%d connections, %d counted, %d addresses", len(s.conns), s.Limits.conns, len(s.Limits.perAddr))
+	}
+}
+
+func TestServeEndsWithItsListener(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	s := &Server{Handle: echo, Log: slog.New(slog.DiscardHandler)}
+	if err := s.Serve(t.Context(), l); !errors.Is(err, net.ErrClosed) {
+		t.Error(err)
+	}
+}
+
+// A site has more than one /64, but not as many as it has.
+func TestLimitsPerSite(t *testing.T) {
+	l := &Limits{MaxPerAddr: 2}
+	admitted := 0
+	for i := range 100 {
+		if l.enter(netip.MustParseAddr(fmt.Sprintf("2001:db8:1:%x::1", i))) {
+			admitted++
+		}
+	}
+	if admitted != siteMax*2 || !l.enter(netip.MustParseAddr("2001:db8:2::1")) {
+		t.Errorf("%d of one site admitted", admitted)
+	}
+	for i := range admitted {
+		l.leave(netip.MustParseAddr(fmt.Sprintf("2001:db8:1:%x::1", i)))
+	}
+	l.leave(netip.MustParseAddr("2001:db8:2::1"))
+	if l.conns != 0 || len(l.perAddr) != 0 {
+		t.Errorf("%d connections and %d networks are left", l.conns, len(l.perAddr))
+	}
 }
 
 func TestLimitsPerAddress(t *testing.T) {

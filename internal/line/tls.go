@@ -21,6 +21,7 @@ type Certificate struct {
 	log               *slog.Logger
 
 	mu     sync.Mutex
+	failed string         // the last error, which is logged once
 	tried  [2]os.FileInfo // the files at the last attempt to read them
 	loaded *tls.Certificate
 }
@@ -72,7 +73,10 @@ func (c *Certificate) current() *tls.Certificate {
 			c.log.Info("TLS certificate read again", "file", c.certFile, "expires", c.loaded.Leaf.NotAfter)
 		}
 	}
-	if err != nil {
+	if err == nil {
+		c.failed = ""
+	} else if c.failed != err.Error() {
+		c.failed = err.Error()
 		c.log.Error("the TLS certificate in use stays", "err", err)
 	}
 	return c.loaded
@@ -125,7 +129,7 @@ func (c *Conn) StartTLS() (dropped int, err error) {
 	if !c.CanStartTLS() {
 		return 0, ErrNoTLS
 	}
-	if err := c.out.Flush(); err != nil {
+	if err := c.Flush(); err != nil {
 		return 0, err
 	}
 	dropped = c.in.Buffered()

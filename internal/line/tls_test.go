@@ -3,6 +3,7 @@ package line
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/tls"
 	"io"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"xm/internal/line/linetest"
@@ -65,7 +67,17 @@ func TestImplicitTLS(t *testing.T) {
 	}
 	c.ask("a\r\n", "a")
 
-	clear := r.dial(t)
+	r.stop()
+	c.ask("", "bye "+ErrStopping.Error())
+	c.ended() // and nothing was cut off, as TLS itself tells
+	if err := <-r.done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestImplicitTLSRefusesClearText(t *testing.T) {
+	cert, _ := load(t)
+	clear := start(t, &Server{Certificate: cert, ImplicitTLS: true}).dial(t)
 	io.WriteString(clear, "EHLO a\r\n")
 	if _, err := io.ReadAll(clear.in); err != nil && !strings.Contains(err.Error(), "reset") {
 		t.Error(err)
@@ -167,4 +179,24 @@ func TestStopDuringHandshake(t *testing.T) {
 	if err := <-r.done; err != nil {
 		t.Error(err)
 	}
+}
+
+func TestHandshakeTimeout(t *testing.T) {
+	cert, _ := load(t)
+	synctest.Test(t, func(t *testing.T) {
+		s := &Server{Certificate: cert, ImplicitTLS: true, Handle: echo, Log: slog.New(slog.DiscardHandler)}
+		pipe := linetest.NewPipe()
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- s.Serve(ctx, pipe) }()
+		conn, began := pipe.Dial(), time.Now()
+		if _, err := conn.Read(make([]byte, 1)); err == nil || time.Since(began) != handshakeTimeout {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		conn.Close()
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }

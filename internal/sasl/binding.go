@@ -6,10 +6,11 @@ import (
 	"crypto/x509"
 )
 
-// The types of channel bindings (RFC 9266; RFC 5929, section 4).
+// The types of channel bindings (RFC 9266; RFC 5929, sections 3 and 4).
 const (
 	tlsExporter       = "tls-exporter"
 	tlsServerEndPoint = "tls-server-end-point"
+	tlsUnique         = "tls-unique"
 )
 
 // Binding ties an exchange to a TLS connection: Data is what both ends, and
@@ -39,6 +40,11 @@ func Bindings(state *tls.ConnectionState, serverCert *x509.Certificate) []Bindin
 			h.Write(serverCert.Raw)
 			bindings = append(bindings, Binding{tlsServerEndPoint, h.Sum(nil)})
 		}
+	}
+	// RFC 5802, section 6: what all clients have that bind at all. TLS 1.3 has it no
+	// more.
+	if len(state.TLSUnique) > 0 {
+		bindings = append(bindings, Binding{tlsUnique, state.TLSUnique})
 	}
 	return bindings
 }

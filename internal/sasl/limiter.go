@@ -43,7 +43,7 @@ type peer struct {
 }
 
 // Begin says whether the address, which for IPv6 is its /64, may try a password
-// now. If ok, done must be called with what came of it. An attempt under way
+// now. A /48 may have four times as many failures. If ok, done must be called with what came of it. An attempt under way
 // counts as a failure until then, so that many at once gain nothing. Loopback is
 // never limited.
 func (l *Limiter) Begin(addr netip.Addr) (done func(failed bool), ok bool) {
@@ -54,24 +54,46 @@ func (l *Limiter) Begin(addr netip.Addr) (done func(failed bool), ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.expire()
-	p := l.peer(network(addr))
-	if p.parallel >= orDefault(l.MaxParallel, DefaultMaxParallel) ||
-		p.failures+p.parallel >= orDefault(l.MaxFailures, DefaultMaxFailures) {
-		return nil, false
+	var peers []*peer
+	for _, n := range networks(addr) {
+		p := l.peer(n.prefix)
+		defer l.release(p) // which was made in vain, perhaps
+		if p.parallel >= n.share*orDefault(l.MaxParallel, DefaultMaxParallel) ||
+			p.failures+p.parallel >= n.share*orDefault(l.MaxFailures, DefaultMaxFailures) {
+			return nil, false
+		}
+		peers = append(peers, p)
 	}
-	p.parallel++
+	for _, p := range peers {
+		p.parallel++
+	}
 	var once sync.Once
-	return func(failed bool) { once.Do(func() { l.end(p, failed) }) }, true
+	return func(failed bool) { once.Do(func() { l.end(peers, failed) }) }, true
 }
 
-// network is what one customer of a network has for certain: an IPv4 address, or
-// an IPv6 /64. A connection without an address counts as one.
-func network(addr netip.Addr) netip.Prefix {
-	bits := addr.BitLen()
-	if addr.Is6() {
-		bits = 64
+// network is one in which attempts are counted together, and how often the limit
+// of an address it may have.
+type network struct {
+	prefix netip.Prefix
+	share  int
+}
+
+// networks are an IPv4 address, or what an IPv6 host has for certain, a /64, and
+// what its customer may have in all, a /48. A connection without an address
+// counts as one.
+func networks(addr netip.Addr) []network {
+	if !addr.Is6() {
+		return []network{{prefix(addr, addr.BitLen()), 1}}
 	}
-	return netip.PrefixFrom(addr, bits).Masked()
+	return []network{{prefix(addr, 64), 1}, {prefix(addr, 48), 4}}
+}
+
+func prefix(addr netip.Addr, bits int) netip.Prefix {
+	p, err := addr.Prefix(bits)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	return p
 }
 
 func (l *Limiter) peer(key netip.Prefix) *peer {
@@ -86,15 +108,17 @@ func (l *Limiter) peer(key netip.Prefix) *peer {
 	return p
 }
 
-func (l *Limiter) end(p *peer, failed bool) {
+func (l *Limiter) end(peers []*peer, failed bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.expire()
-	p.parallel--
-	if failed {
-		l.fail(p)
+	for _, p := range peers {
+		p.parallel--
+		if failed {
+			l.fail(p)
+		}
+		l.release(p)
 	}
-	l.release(p)
 }
 
 // fail counts a failure. Where too many addresses have some, the oldest window

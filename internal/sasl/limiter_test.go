@@ -188,3 +188,21 @@ func TestLimiterConcurrently(t *testing.T) {
 		}
 	}
 }
+
+// Who has a /48 has 65,536 networks, but not as many guesses.
+func TestLimiterSites(t *testing.T) {
+	l := &Limiter{MaxFailures: 5}
+	allowed := 0
+	for i := range 100 {
+		peer := netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 7: byte(i), 15: 1})
+		if try(l, peer.String(), true) {
+			allowed++
+		}
+	}
+	if allowed != 4*5 || !try(l, "2001:db8:1::1", true) {
+		t.Errorf("%d guesses from one site", allowed)
+	}
+	if len(l.peers) != allowed+1+2 {
+		t.Errorf("%d networks are remembered", len(l.peers))
+	}
+}

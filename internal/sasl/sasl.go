@@ -1,8 +1,9 @@
 // Package sasl is the exchange that tells a mail server who its client is, seen
 // from either side: PLAIN (RFC 4616), LOGIN (draft-murchison-sasl-login), and
 // SCRAM-SHA-256 and SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677) with the channel
-// bindings tls-exporter (RFC 9266) and tls-server-end-point (RFC 5929). It also
-// bounds how fast passwords can be guessed (Limiter).
+// bindings tls-exporter (RFC 9266), tls-server-end-point and, below TLS 1.3,
+// tls-unique (RFC 5929). It also bounds how fast passwords can be guessed
+// (Limiter).
 //
 // It knows no protocol and no store: smtpd and pop3d carry the messages, and
 // Users tells what there is to know of the users.

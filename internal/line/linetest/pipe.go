@@ -16,16 +16,21 @@ type Pipe struct {
 // NewPipe returns a listener that accepts what Dial makes.
 func NewPipe() *Pipe { return &Pipe{conns: make(chan net.Conn), closed: make(chan struct{})} }
 
-// Dial returns the client's end of a new connection.
+// Dial returns the client's end of a new connection, from and to this machine.
 func (p *Pipe) Dial() net.Conn {
 	ours, theirs := net.Pipe()
 	select {
-	case p.conns <- theirs:
+	case p.conns <- local{theirs}:
 	case <-p.closed:
 		theirs.Close()
 	}
 	return ours
 }
+
+type local struct{ net.Conn }
+
+func (local) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
+func (local) LocalAddr() net.Addr  { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 2} }
 
 // Accept is net.Listener's.
 func (p *Pipe) Accept() (net.Conn, error) {
