@@ -37,7 +37,7 @@ func New() *cli.App {
 			&cli.StringFlag{Name: "keys", Usage: "the keys are in `DIR`", Value: ".", EnvVars: []string{"XM_KEYS"}},
 		},
 		Commands: []*cli.Command{
-			keygen(), encrypt(), decrypt(), register(),
+			keygen(), encrypt(), decrypt(), register(), passwd(), unregister(),
 			key(), user(), fsck(),
 			smtpdCommand(), pop3dCommand(), regdCommand(), serve(),
 			send(), inbox(), read(),

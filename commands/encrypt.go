@@ -3,6 +3,7 @@ package commands
 import (
 	"crypto/rsa"
 	"errors"
+	"fmt"
 	"io"
 	"runtime/debug"
 	"slices"
@@ -11,7 +12,9 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"xm/hybrid"
+	"xm/internal/keyring"
 	"xm/internal/safefile"
+	"xm/userdb"
 )
 
 func encrypt() *cli.Command {
@@ -20,7 +23,8 @@ func encrypt() *cli.Command {
 		Usage:     "encrypt a message for USER and sign it: writes enc",
 		ArgsUsage: "USER [MESSAGE...]",
 		Description: "Encrypts for the owner of USER.pub and signs with key.priv. Without MESSAGE,\n" +
-			"standard input is encrypted, whatever its length. A MESSAGE on the command line can be\n" +
+			"standard input is encrypted, whatever its length. A key that is not at hand is fetched from\n" +
+			"a server whose key is pinned: your own, say (see xm key fetch). A MESSAGE on the command line can be\n" +
 			"seen by other users of this machine; a pipe can not:\n\n" +
 			"   xm encrypt -o - bob < letter | ssh host 'cat > enc'\n\n" +
 			"A payload has one recipient. For several, name each with -r, and no USER: each gets a\n" +
@@ -29,6 +33,7 @@ func encrypt() *cli.Command {
 			inputFlag("encrypt `FILE`"),
 			outputFlag("write the payload to `FILE`", "enc"),
 			&cli.StringSliceFlag{Name: "r", Usage: "encrypt for `USER`, into FILE.USER; may be repeated"},
+			offlineFlag(),
 			quietFlag(),
 			passphraseFlag(),
 		},
@@ -91,7 +96,7 @@ func readKeys(c *cli.Context, users []string) (keys sealingKeys, err error) {
 	}
 	defer ring.Close()
 	for _, u := range users {
-		key, err := ring.Public(u)
+		key, err := recipientKey(c, ring, u)
 		if err != nil {
 			return keys, err
 		}
@@ -99,6 +104,31 @@ func readKeys(c *cli.Context, users []string) (keys sealingKeys, err error) {
 	}
 	keys.from, err = ownKey(c, ring)
 	return keys, err
+}
+
+// recipientKey reads the key of a user, or fetches it where it is not at hand.
+func recipientKey(c *cli.Context, ring *keyring.Ring, user string) (*rsa.PublicKey, error) {
+	key, err := ring.Public(user)
+	if !errors.Is(err, keyring.ErrNotFound) || c.Bool("offline") {
+		return key, err
+	}
+	name, nameErr := userdb.ParseName(user)
+	if nameErr != nil {
+		return nil, err
+	}
+	d, dirErr := openDirectories(c, ring)
+	if dirErr != nil {
+		return nil, dirErr
+	}
+	key, fetchErr := d.fetchMissing(name)
+	if fetchErr != nil {
+		return nil, fmt.Errorf("%w\n%w", err, fetchErr)
+	}
+	return key, nil
+}
+
+func offlineFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "offline", Usage: "ask no server for a key that is not at hand"}
 }
 
 // messageInput takes the message from words, from -i, or from standard input.

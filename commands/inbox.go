@@ -1,12 +1,14 @@
 package commands
 
 import (
+	"errors"
 	"fmt"
 	"text/tabwriter"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"xm/internal/keyring"
 	"xm/internal/mailclient"
 )
 
@@ -14,8 +16,9 @@ func inbox() *cli.Command {
 	return &cli.Command{
 		Name:  "inbox",
 		Usage: "list your mail",
-		Description: "Prints number, date, sender, subject, size, and whether the message is encrypted.\n" +
-			"Sender and subject are what the message says, and not verified: see xm read.",
+		Description: "Prints number, date, sender, subject, size, whether the message is encrypted, and what is\n" +
+			"known of the sender's key: verified, known, changed (the directory has another) or\n" +
+			"unknown. Sender and subject are what the message says, and not verified: see xm read.",
 		Flags:  accountFlags(jsonFlag()),
 		Action: runInbox,
 	}
@@ -30,6 +33,8 @@ type listedMessage struct {
 	Subject   string `json:"subject"`
 	Octets    int64  `json:"octets"`
 	Encrypted bool   `json:"encrypted"`
+	// Key is what is known of the key of whom the message says that it is from.
+	Key keyring.State `json:"key,omitempty"`
 }
 
 // topLines is how much of a body is needed to tell whether it is encrypted.
@@ -58,6 +63,9 @@ func runInbox(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := addTrust(c, messages); err != nil {
+		return err
+	}
 	if c.Bool("json") {
 		return printJSON(c, messages)
 	}
@@ -72,6 +80,49 @@ func describe(l mailclient.Listing, m mailclient.Message) listedMessage {
 	return d
 }
 
+// addTrust notes what is known of the senders' keys.
+func addTrust(c *cli.Context, messages []listedMessage) error {
+	ring, err := openKeys(c)
+	if errors.Is(err, keyring.ErrNotFound) { // no keys at all
+		ring, err = nil, nil
+	}
+	if err != nil {
+		return err
+	}
+	if ring != nil {
+		defer ring.Close()
+	}
+	for i, m := range messages {
+		if !m.Encrypted {
+			continue
+		}
+		if messages[i].Key, err = trustIn(ring, m.Address); err != nil {
+			say(c, "%v", err) // a broken key must not hide the mail
+		}
+	}
+	return nil
+}
+
+// trustIn tells what is known of the key of an address. ring is nil where there
+// are no keys.
+func trustIn(ring *keyring.Ring, address string) (keyring.State, error) {
+	if ring == nil {
+		return keyring.Unknown, nil
+	}
+	name, err := findSender(ring, "", mailclient.Message{Sender: address})
+	if errors.Is(err, keyring.ErrNotFound) {
+		return keyring.Unknown, nil
+	}
+	if err != nil {
+		return keyring.Unknown, err
+	}
+	t, err := ring.Trust(name)
+	if err != nil {
+		return keyring.Unknown, err
+	}
+	return t.State, nil
+}
+
 func printInbox(c *cli.Context, messages []listedMessage) error {
 	if len(messages) == 0 {
 		say(c, "no mail")
@@ -80,7 +131,7 @@ func printInbox(c *cli.Context, messages []listedMessage) error {
 	for _, m := range messages {
 		kind := "plain"
 		if m.Encrypted {
-			kind = "encrypted"
+			kind = "encrypted\t" + string(m.Key)
 		}
 		from := m.Address // a name beside it could be anything, another address for one
 		if from == "" {

@@ -49,7 +49,7 @@ func key() *cli.Command {
 			ArgsUsage: "[NAME]",
 			Flags:     []cli.Flag{passphraseFlag()},
 			Action:    withKeys(0, 1, runKeyExport),
-		}, keyBackup(), keyRestore()},
+		}, keyFetch(), keyVerify(), keyAccept(), keyRotate(), keyBackup(), keyRestore()},
 	}
 }
 
@@ -77,14 +77,24 @@ type listedKey struct {
 	Bits        int    `json:"bits"`
 	File        string `json:"file"`
 	Former      bool   `json:"former"`
+	// Trust is known, verified or changed; of others' current keys alone.
+	Trust keyring.State `json:"trust,omitempty"`
 }
 
-func listed(keys []keyring.PublicKey) []listedKey {
+func listed(ring *keyring.Ring, keys []keyring.PublicKey) ([]listedKey, error) {
 	list := []listedKey{}
 	for _, k := range keys {
-		list = append(list, listedKey{k.Name, hybrid.Fingerprint(k.Key), k.Key.N.BitLen(), k.File, k.Former})
+		l := listedKey{Name: k.Name, Fingerprint: hybrid.Fingerprint(k.Key), Bits: k.Key.N.BitLen(), File: k.File, Former: k.Former}
+		if !k.Former && k.Name != keyring.Own {
+			t, err := ring.Trust(k.Name)
+			if err != nil {
+				return nil, err
+			}
+			l.Trust = t.State
+		}
+		list = append(list, l)
 	}
-	return list
+	return list, nil
 }
 
 func runKeyList(c *cli.Context, ring *keyring.Ring) error {
@@ -93,19 +103,29 @@ func runKeyList(c *cli.Context, ring *keyring.Ring) error {
 		return err
 	}
 	sayUnread(c, unread)
-	list := listed(keys)
+	list, err := listed(ring, keys)
+	if err != nil {
+		return err
+	}
 	if c.Bool("json") {
 		return printJSON(c, list)
 	}
 	w := tabwriter.NewWriter(c.App.Writer, 0, 8, 2, ' ', 0)
 	for _, k := range list {
-		former := ""
-		if k.Former {
-			former = "  former"
-		}
-		fmt.Fprintf(w, "%s\t%s%s\n", k.Name, k.Fingerprint, former)
+		fmt.Fprintf(w, "%s\t%s%s\n", k.Name, k.Fingerprint, k.remark())
 	}
 	return w.Flush()
+}
+
+// remark says what is out of the ordinary.
+func (k listedKey) remark() string {
+	switch {
+	case k.Former:
+		return "  former"
+	case k.Trust == keyring.Verified, k.Trust == keyring.Changed:
+		return "  " + string(k.Trust)
+	}
+	return ""
 }
 
 // shownKey is a key in the output of xm key show, with the former ones.
@@ -120,7 +140,10 @@ func runKeyShow(c *cli.Context, ring *keyring.Ring) error {
 		return err
 	}
 	sayUnread(c, unread)
-	list := listed(keys)
+	list, err := listed(ring, keys)
+	if err != nil {
+		return err
+	}
 	if len(list) == 0 {
 		return fmt.Errorf("%w that can be read: %s", keyring.ErrNotFound, c.Args().First())
 	}
@@ -133,7 +156,11 @@ func runKeyShow(c *cli.Context, ring *keyring.Ring) error {
 		if k.Former {
 			title = "former"
 		}
-		fmt.Fprintf(w, "%s\t%s\n\t%d bits, %s\n", title, k.Fingerprint, k.Bits, k.File)
+		trust := ""
+		if k.Trust != "" {
+			trust = ", " + string(k.Trust)
+		}
+		fmt.Fprintf(w, "%s\t%s\n\t%d bits, %s%s\n", title, k.Fingerprint, k.Bits, k.File, trust)
 	}
 	return w.Flush()
 }

@@ -104,7 +104,7 @@ func readsStdin(c *cli.Context) bool {
 		}
 		return c.String("i") == "" && (len(words) < 2 || slices.Equal(words[1:], []string{stdio}))
 	case "register":
-		return c.String("i") == "" && len(words) == 0
+		return c.String("i") == "" && len(words) == 0 && !c.IsSet("server")
 	case "restore":
 		return slices.Contains(words, stdio)
 	}

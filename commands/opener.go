@@ -20,9 +20,10 @@ type opener struct {
 	ring *keyring.Ring
 	from []keyring.PublicKey
 	to   *rsa.PrivateKey
-	more []keyring.OwnKey // read only where the current key does not do
-	lost error            // a former key that could not be read
-	used []string         // what is to be said of the keys that were used
+	more []keyring.OwnKey  // read only where the current key does not do
+	lost error             // a former key that could not be read
+	used []string          // what is to be said of the keys that were used
+	by   keyring.PublicKey // whose signature it was
 }
 
 func newOpener(c *cli.Context, ring *keyring.Ring, user string) (*opener, error) {
@@ -58,8 +59,8 @@ func (o *opener) open(dst io.Writer, src io.Reader) error {
 	if err != nil {
 		return err
 	}
-	if key := o.from[opened.From]; key.Former {
-		o.used = append(o.used, fmt.Sprintf("signed with a former key of %s: %s", key.Name, key.File))
+	if o.by = o.from[opened.From]; o.by.Former {
+		o.used = append(o.used, fmt.Sprintf("signed with a former key of %s: %s", o.by.Name, o.by.File))
 	}
 	if opened.To > 0 {
 		o.used = append(o.used, "encrypted for a former key of yours: "+o.more[opened.To-1].File)

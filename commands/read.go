@@ -23,8 +23,8 @@ func read() *cli.Command {
 		ArgsUsage: "N",
 		Description: "N is the number that xm inbox prints. Verifies with the sender's NAME.pub, which is\n" +
 			"looked for under the address in From and under what stands before its \"@\", and decrypts\n" +
-			"with key.priv. Whose key signed the message is printed on standard error: trust that, not\n" +
-			"the header. A message that is not encrypted is printed as it came, unless --sender is\n" +
+			"with key.priv. Whose key signed the message, and whether you have verified that key, is\n" +
+			"printed on standard error: trust that, not the header. A message that is not encrypted is printed as it came, unless --sender is\n" +
 			"given. On a terminal, each line of a message begins with \"| \": nothing in it can pass\n" +
 			"as xm's own words.",
 		Flags:  accountFlags(passphraseFlag(), &cli.StringFlag{Name: "sender", Usage: "verify with `NAME`.pub, whatever the message says"}),
@@ -85,8 +85,27 @@ func openMessage(c *cli.Context, number int, m mailclient.Message) error {
 		return fmt.Errorf("message %d, verified with %s.pub: %w", number, name, err)
 	}
 	o.report()
-	say(c, "message %d is signed with the key of %s", number, name)
+	signer, err := signerOf(ring, o.by)
+	if err != nil {
+		return err
+	}
+	say(c, "message %d is signed with %s", number, signer)
 	return show(c, text.Bytes())
+}
+
+// signerOf says whose key a signature was made with, and what is known of that.
+func signerOf(ring *keyring.Ring, key keyring.PublicKey) (string, error) {
+	if key.Former {
+		return "a former key of " + key.Name, nil
+	}
+	t, err := ring.Trust(key.Name)
+	switch t.State {
+	case keyring.Verified:
+		return fmt.Sprintf("the key of %s, which is verified", key.Name), err
+	case keyring.Changed:
+		return fmt.Sprintf("the known key of %s, but THE DIRECTORY HAS ANOTHER: see xm key accept --help", key.Name), err
+	}
+	return fmt.Sprintf("the key of %s, which is known, but not verified: see xm key verify --help", key.Name), err
 }
 
 // findSender finds whose keys to verify with. The address in the message only
@@ -109,7 +128,7 @@ func findSender(ring *keyring.Ring, asked string, m mailclient.Message) (string,
 			return name, err
 		}
 	}
-	return "", fmt.Errorf("%w: the keys directory has no NAME.pub for %q or %q", keyring.ErrNotFound, m.Sender, local)
+	return "", fmt.Errorf("%w: the keys directory has no NAME.pub for %q or %q; xm key fetch may get it", keyring.ErrNotFound, m.Sender, local)
 }
 
 // show prints text. On a terminal, what could command it is made harmless, and

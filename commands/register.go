@@ -14,30 +14,40 @@ import (
 func register() *cli.Command {
 	return &cli.Command{
 		Name:      "register",
-		Usage:     "make a registration for a server: writes reg",
-		ArgsUsage: `"name,salt,hash"`,
-		Description: "Encrypts the name, salt and hash, and your public key, for the owner of server.pub.\n" +
-			"hash is the SHA-256, in hex, of the password followed by the salt. Your key pair is\n" +
-			"made where there is none. Without an argument, standard input is read. To register,\n" +
-			"send the payload to the server, which answers in one line:\n\n" +
+		Usage:     "register with a server, or make a registration for one: writes reg",
+		ArgsUsage: `--server HOST[:PORT] NAME | "name,salt,hash"`,
+		Description: "With --server, registers NAME over the network: a name alone, or name@domain, where the\n" +
+			"domain is one of the server's. The password is asked for, and the server does not see it:\n" +
+			"it gets what it needs to check one. Your key pair is made where there is none. The key of\n" +
+			"the server is shown when it is asked for the first time, for you to compare, and pinned as\n" +
+			"server.pub; one that changed is refused. Your key's fingerprint is printed.\n\n" +
+			"Without --server, it does what hybrid.py did: encrypts the name, salt and hash, and your\n" +
+			"public key, for the owner of server.pub. hash is the SHA-256, in hex, of the password\n" +
+			"followed by the salt. Without an argument, standard input is read. To register, send the\n" +
+			"payload to the server, which answers in one line:\n\n" +
 			"   printf 'alice,%s,%s' \"$salt\" \"$hash\" | xm register -o - | nc -N mail.example.org 60085\n\n" +
 			"What stands on the command line can be seen by other users of this machine.",
-		Flags: []cli.Flag{
+		Flags: serverFlags(
+			passwordFileFlag(),
+			&cli.StringFlag{Name: "invite", Usage: "the `CODE` that the operator gave you, for servers that ask for one", EnvVars: []string{"XM_INVITE"}},
 			inputFlag("read name,salt,hash from `FILE`"),
 			outputFlag("write the payload to `FILE`", "reg"),
 			passphraseFlag(),
-		},
+		),
 		Action: runRegister,
 	}
 }
 
 func runRegister(c *cli.Context) error {
+	if c.IsSet("server") {
+		return registerOver(c)
+	}
 	line, err := registrationLine(c)
 	if err != nil {
 		return err
 	}
 	if strings.Count(line, ",") != 2 {
-		return usageErrorf("a registration is name,salt,hash: it has two commas")
+		return usageErrorf("a registration is name,salt,hash, with two commas; to register over the network, say --server HOST")
 	}
 	r, err := userdb.ParseRecord(line)
 	if err != nil {

@@ -1,6 +1,7 @@
 package commands_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"xm/commands"
+	"xm/internal/line/linetest"
 )
 
 // TestMain lets the test binary be the program xm, for scripts and for tests
@@ -35,22 +38,74 @@ func TestMain(m *testing.M) {
 
 // Each script starts in an empty directory, with the original's files in $SEED.
 // "exits CODE command..." runs a command that must fail with that code.
+// "serve ARG..." runs xm ARG... serve until the script ends, on free ports, and
+// sets $SMTP, $POP3 and $REGD to where that is, and $FINGERPRINT to its key's.
+// $CERT and $CERT_KEY are files of a certificate for localhost.
+//
+// With -short, as the race detector's run has it, they are left out: each command
+// is a process of its own, and most derive keys, which takes the detector long.
 func TestScripts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("scripts")
+	}
 	seed, err := filepath.Abs("testdata/seed")
 	if err != nil {
 		t.Fatal(err)
 	}
+	cert, certKey, _ := linetest.Certificate(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
-		Deadline:            time.Now().Add(4 * time.Minute), // bounds a failing test alone
+		Deadline:            time.Now().Add(9 * time.Minute), // bounds a failing test alone
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("SEED", seed)
+			e.Setenv("CERT", cert)
+			e.Setenv("CERT_KEY", certKey)
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("GORACE", os.Getenv("GORACE"))
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "serve": serve},
+	})
+}
+
+func serve(ts *testscript.TestScript, neg bool, args []string) {
+	if neg {
+		ts.Fatalf("serve can't fail")
+	}
+	cmd := exec.Command("xm", append(args, "serve", "--listen", "smtp=127.0.0.1:0", "--listen", "pop3=127.0.0.1:0", "--listen", "regd=127.0.0.1:0")...)
+	cmd.Dir = ts.MkAbs(".")
+	cmd.Env = append(os.Environ(), "HOME="+ts.Getenv("HOME"), "XDG_CONFIG_HOME=")
+	stderr, err := cmd.StderrPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	in := bufio.NewScanner(stderr)
+	var log strings.Builder
+	for ports := 0; ports < 3; {
+		if !in.Scan() {
+			ts.Fatalf("xm serve did not start:\n%s", log.String())
+		}
+		line := in.Text()
+		log.WriteString(line + "\n")
+		if strings.Contains(line, "msg=listening") {
+			ts.Setenv(strings.ToUpper(field(line, "service=")), field(line, "addr="))
+			ports++
+		}
+		if _, quoted, ok := strings.Cut(line, "fingerprint=\""); ok {
+			fingerprint, _, _ := strings.Cut(quoted, "\"")
+			ts.Setenv("FINGERPRINT", fingerprint)
+		}
+	}
+	drained := make(chan struct{})
+	go func() {
+		for in.Scan() {
+		}
+		close(drained)
+	}()
+	ts.Defer(func() {
+		cmd.Process.Kill()
+		<-drained
+		cmd.Wait()
 	})
 }
 

@@ -21,9 +21,10 @@ func send() *cli.Command {
 		Usage:     "encrypt a message for USER, sign it and mail it",
 		ArgsUsage: "USER [MESSAGE...]",
 		Description: "Encrypts for the owner of USER.pub and signs with key.priv. Without MESSAGE, standard\n" +
-			"input is sent. A USER without a domain gets yours. The mail's own subject says nothing;\n" +
+			"input is sent. A key that is not at hand is fetched from your registration server, or\n" +
+			"another whose key is pinned. A USER without a domain gets yours. The mail's own subject says nothing;\n" +
 			"names and the time can be seen on the way.",
-		Flags:  accountFlags(inputFlag("send `FILE`"), passphraseFlag()),
+		Flags:  accountFlags(inputFlag("send `FILE`"), offlineFlag(), passphraseFlag()),
 		Action: runSend,
 	}
 }

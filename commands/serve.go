@@ -19,8 +19,8 @@ func serve() *cli.Command {
 		Usage: "run the SMTP, POP3 and registration servers in one process",
 		Description: "The services are smtp, submission, submissions (with TLS from the start), pop3 and regd;\n" +
 			"submission runs where the config, or --listen, says where. The registration server's key\n" +
-			"pair is made in the keys directory where there is none; its users need key.pub, as\n" +
-			"server.pub. " + stopping,
+			"pair is made in the keys directory where there is none; its users compare the fingerprint\n" +
+			"(xm key list) when they register. " + stopping,
 		Flags:  []cli.Flag{listenFlag("`SERVICE=HOST:PORT`"), passphraseFlag()},
 		Action: func(c *cli.Context) error { return runServers(c, "", services) },
 	}
@@ -51,8 +51,10 @@ func regdCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "regd",
 		Usage: "run the registration server",
-		Description: "It opens registrations with key.priv of the keys directory, which is made where there\n" +
-			"is none; its users need key.pub, as server.pub. " + stopping,
+		Description: "It registers users, whose requests it opens with key.priv of the keys directory, and\n" +
+			"gives out their public keys, signed. key.priv is made where there is none; its users\n" +
+			"compare the fingerprint (xm key list) when they register. Who may register is set in\n" +
+			"[regd] of the config: anybody, whoever has an invite (xm user invite), or nobody. " + stopping,
 		Flags:  []cli.Flag{listenFlag("`HOST:PORT`"), passphraseFlag()},
 		Action: func(c *cli.Context) error { return runServers(c, regdService, regdServices) },
 	}

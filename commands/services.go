@@ -160,6 +160,9 @@ func (h *host) pop3(log *slog.Logger) (func(context.Context, net.Listener) error
 	}).Serve, nil
 }
 
+// policies are the config's words for them.
+var policies = map[string]regd.Policy{"open": regd.Open, "invite": regd.Invite, "closed": regd.Closed}
+
 func (h *host) regd(log *slog.Logger) (func(context.Context, net.Listener) error, error) {
 	ring, err := createKeys(h.c)
 	if err != nil {
@@ -174,6 +177,11 @@ func (h *host) regd(log *slog.Logger) (func(context.Context, net.Listener) error
 	if err != nil {
 		return nil, err
 	}
-	log.Info("the server's key pair; users need key.pub, as server.pub", "new", made, "keys", dir, "fingerprint", hybrid.Fingerprint(&key.PublicKey))
-	return (&regd.Server{Key: key, Users: h.db, Log: log}).Serve, nil
+	log.Info("the server's key pair; users compare the fingerprint when they register", "new", made, "keys", dir, "fingerprint", hybrid.Fingerprint(&key.PublicKey))
+	return (&regd.Server{
+		Key: key, Users: h.db, Policy: policies[h.cfg.Regd.Policy], Certificate: h.cert,
+		Requests:      regd.Rate{Times: h.cfg.Regd.RequestsPerMinute, Per: time.Minute},
+		Registrations: regd.Rate{Times: h.cfg.Regd.RegistrationsPerHour, Per: time.Hour},
+		Log:           log,
+	}).Serve, nil
 }

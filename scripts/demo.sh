@@ -51,39 +51,23 @@ smtp=$(port smtp) pop3=$(port pop3) regd=$(port regd)
 printf '    SMTP on port %s, POP3 on %s, registration on %s\n' "$smtp" "$pop3" "$regd"
 
 title '2. Alice and Bob register, over the network'
-explain 'Each has a key pair, and server.pub, the public half of the server key. What goes
-to the server is the name, a salt, the SHA-256 of password and salt, and the public
-key, all encrypted for the server.'
+explain 'Each gets a key pair, and compares the fingerprint of the server key with the one
+that the operator gave them. What goes to the server, encrypted for it, is the name, what
+it needs to check a password, and the public key; not the password.'
+printf '  $ fingerprint=$(xm --keys server key list | sed "s/^key *//")\n'
+fingerprint=$(xm --keys server key list | sed 's/^key *//')
 for name in alice bob; do
-  mkdir "$name"
-  cp server/key.pub "$name/server.pub"
-  run xm --keys "$name" keygen
-  echo "$name-secret" >"$name/password"
-  salt=$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')
-  hash=$(printf '%s' "$name-secret$salt" | sha256sum | cut -d' ' -f1)
-  printf '  $ printf "%s,%%s,%%s" "$salt" "$hash" | xm --keys %s register -o %s/reg\n' "$name" "$name" "$name"
-  printf '%s,%s,%s' "$name" "$salt" "$hash" | xm --keys "$name" register -o "$name/reg"
-  printf '  $ nc -N localhost 60085 < %s/reg\n' "$name"
-  exec 3<>"/dev/tcp/127.0.0.1/$regd"
-  cat "$name/reg" >&3
-  IFS= read -r answer <&3
-  exec 3>&-
-  answer=${answer%$'\r'}
-  printf '    %s\n' "$answer"
-  [ "$answer" = "+OK $name is registered" ] || die "$name could not register"
+  (umask 077; echo "$name-secret" >"$name.password")
+  run xm --keys "$name" register --server "127.0.0.1:$regd" --server-key "$fingerprint" --password-file "$name.password" "$name"
 done
 run xm --data data user list
 
-title '3. They exchange public keys'
-explain 'By hand, as files: hers is alice.pub with him, his is bob.pub with her.'
-run cp alice/key.pub bob/alice.pub
-run cp bob/key.pub alice/bob.pub
-
-title '4. Alice sends Bob an encrypted mail'
+title '3. Alice sends Bob an encrypted mail'
+explain 'The key of Bob comes from the server, signed with its key.'
 message='Meet me at the bridge at nine.'
 run xm --keys alice send --user alice --smtp "127.0.0.1:$smtp" bob "$message"
 
-title "5. What lies on the server's disk"
+title "4. What lies on the server's disk"
 explain 'Bob has a Maildir below the data directory. The message in it is signed and
 encrypted; the server can read who wrote to whom, and when, and nothing else.'
 stored=(data/bob/new/*)
@@ -92,15 +76,18 @@ sed 's/^/    /' "${stored[0]}" | head -30
 printf '    [...]\n'
 if grep -rq bridge data; then die 'the text lies on the disk in clear'; fi
 
-title '6. Bob fetches, verifies and decrypts it'
-run xm --keys bob inbox --user bob --password-file bob/password --pop3 "127.0.0.1:$pop3"
-printf '  $ xm --keys bob read --user bob --password-file bob/password 1\n'
-text=$(xm --keys bob read --user bob --password-file bob/password --pop3 "127.0.0.1:$pop3" 1 2>signed)
+title '5. Bob fetches, verifies and decrypts it'
+explain 'He compares the fingerprint of her key with the one that she reads to him.'
+run xm --keys bob key fetch alice
+run xm --keys bob key verify alice --fingerprint "$(xm --keys alice key list | sed -n 's/^key *//p')"
+run xm --keys bob inbox --user bob --password-file bob.password --pop3 "127.0.0.1:$pop3"
+printf '  $ xm --keys bob read --user bob --password-file bob.password 1\n'
+text=$(xm --keys bob read --user bob --password-file bob.password --pop3 "127.0.0.1:$pop3" 1 2>signed)
 sed 's/^/    /' signed
 printf '    %s\n' "$text"
 [ "$text" = "$message" ] || die "Bob reads something else: $text"
 
-title '7. The server stops'
+title '6. The server stops'
 kill -TERM "$server"
 wait "$server" || die "the server ended with exit code $?"
 server=

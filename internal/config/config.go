@@ -40,16 +40,24 @@
 //	listen        = "127.0.0.1:2110"
 //
 //	[regd]
-//	listen = "127.0.0.1:60085"
+//	listen                 = "127.0.0.1:60085"
+//	policy                 = "open"            # who may register: open, invite, closed
+//	requests_per_minute    = 300               # of an address; 0: no limit
+//	registrations_per_hour = 30                # likewise
 //
 //	[account]                                  # for xm send, inbox and read
 //	user          = "alice@localhost.com"
 //	password_file = "password"                 # its first line
 //	smtp          = "127.0.0.1:2525"
 //	pop3          = "127.0.0.1:2110"
+//	server        = "mail.example.org"         # registration, HOST[:PORT]
+//
+//	[directories]                              # who knows the keys of a domain
+//	"example.org" = "https://mail.example.org" # https:// asks for TLS
 //
 // Everything has a default; the values above are the defaults, but for hostname,
-// postmaster, the aliases, cert and key, user and password_file. A service without an address to listen on is switched off.
+// postmaster, the aliases, cert and key, user, password_file, server and the
+// directories. A service without an address to listen on is switched off.
 // Limits of smtp are those of submission, too. Relative paths are relative to
 // the directory of the file. A key that is not listed here is an error.
 package config
@@ -87,6 +95,8 @@ type Config struct {
 	POP3       POP3       `toml:"pop3"`
 	Regd       Regd       `toml:"regd"`
 	Account    Account    `toml:"account"`
+
+	Directories map[string]string `toml:"directories"`
 }
 
 // TLS is the servers' certificate and key, if they have one.
@@ -126,7 +136,10 @@ type POP3 struct {
 
 // Regd is for xm regd.
 type Regd struct {
-	Listen string `toml:"listen"`
+	Listen               string `toml:"listen"`
+	Policy               string `toml:"policy"`
+	RequestsPerMinute    int    `toml:"requests_per_minute"`
+	RegistrationsPerHour int    `toml:"registrations_per_hour"`
 }
 
 // Account is for the mail client.
@@ -135,6 +148,7 @@ type Account struct {
 	PasswordFile string `toml:"password_file"`
 	SMTP         string `toml:"smtp"`
 	POP3         string `toml:"pop3"`
+	Server       string `toml:"server"`
 }
 
 func defaults() (Config, error) {
@@ -153,7 +167,7 @@ func defaults() (Config, error) {
 			Trusted: Networks{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 		},
 		POP3:    POP3{Listen: pop3},
-		Regd:    Regd{Listen: regd},
+		Regd:    Regd{Listen: regd, Policy: "open", RequestsPerMinute: 300, RegistrationsPerHour: 30},
 		Account: Account{SMTP: smtp, POP3: pop3},
 	}, nil
 }
@@ -246,6 +260,10 @@ func (c *Config) check() error {
 		return errors.New("smtp.max_recipients, max_connections and max_per_address are 1 or more")
 	case c.Login.FailureDelay < 0 || c.Login.MaxFailures < 1:
 		return errors.New("login.failure_delay can't be negative, login.max_failures is 1 or more")
+	case !slices.Contains([]string{"open", "invite", "closed"}, c.Regd.Policy):
+		return errors.New("regd.policy is open, invite or closed")
+	case c.Regd.RequestsPerMinute < 0 || c.Regd.RegistrationsPerHour < 0:
+		return errors.New("regd.requests_per_minute and registrations_per_hour can't be negative")
 	case c.Login.Iterations < 10_000 || c.Login.Iterations > 1_000_000:
 		return errors.New("login.iterations is 10,000 to 1,000,000")
 	case (c.TLS.Cert == "") != (c.TLS.Key == ""):

@@ -122,6 +122,8 @@ func TestFailures(t *testing.T) {
 		"[login]\nfailure_delay = \"-1s\"":                    "failure_delay",
 		"[tls]\ncert = \"c.pem\"":                             "go together",
 		"[submission]\nlisten_tls = \":465\"":                 "needs tls.cert",
+		"[regd]\npolicy = \"family\"":                         "regd.policy",
+		"[regd]\nrequests_per_minute = -1":                    "regd.requests_per_minute",
 		"[submission]\nlisten = \"587\"":                      "submission.listen",
 		"hostname = \"a b\"":                                  "is not the name of a domain",
 		"domains = [\"@example.org\"]":                        "\"@example.org\"",

@@ -83,7 +83,7 @@ func (r *Ring) formers(name string) ([]former, error) {
 // newFormer makes former/, and finds a stem that is free in it. The directory
 // is locked.
 func (r *Ring) newFormer(name string) (string, error) {
-	if err := safefile.Mkdir(disk.At(r.root), formerDir, 0o700); err != nil {
+	if err := safefile.Mkdir(r.root, formerDir, 0o700); err != nil {
 		return "", err
 	}
 	f := former{name: name, date: time.Now().UTC().Format(formerDate), n: 1}
@@ -122,7 +122,7 @@ func (r *Ring) keep(name string, suffixes ...string) (kept string, err error) {
 			return "", fmt.Errorf("%s: %w", r.path(name+suffix), err)
 		}
 	}
-	return r.path(stem + suffixes[0]), disk.SyncDir(disk.At(r.root), formerDir)
+	return r.path(stem + suffixes[0]), disk.SyncDir(r.root, formerDir)
 }
 
 // link gives a file a second name. A symbolic link would lead nowhere from

@@ -7,9 +7,18 @@
 //	server.pub  the public key of the registration server
 //	former/     what was replaced or removed, as key.DATE.priv, key.DATE.pub
 //	            and NAME.DATE.pub; old mail can't be read and verified without
+//	trust/NAME  what is known of the key in NAME.pub: lines "key FINGERPRINT",
+//	            "from SERVER", "fetched TIME" and "verified TIME" (RFC 3339)
+//	changed/    as NAME.pub, keys that a directory gave where another was known:
+//	            they are of no use until they are accepted
+//	servers/    as HOST:PORT.pub, the keys of other people's registration servers
+//	next/       key.priv, one that is about to replace the other
+//
+// What trust/ says counts for the key with that fingerprint alone, so that nothing
+// is believed of another that takes its place.
 //
 // DATE is the time in UTC, as 20060102T150405Z, with -2, -3 ... where that is
-// taken. No key is ever overwritten or destroyed. Writers lock the directory
+// taken. No key that was in use is ever overwritten or destroyed. Writers lock the directory
 // itself (flock). Any program may add and remove NAME.pub files.
 package keyring
 
@@ -18,13 +27,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"unicode"
 
+	"xm/internal/disk"
 	"xm/internal/safefile"
 )
 
@@ -56,10 +65,11 @@ type Ask func(file string) ([]byte, error)
 
 // Ring is an open key directory. It is for one goroutine.
 type Ring struct {
-	root        *os.Root
+	root        disk.Dir
 	ask         Ask
-	passphrases [][]byte        // all that were given, since they may open other keys
-	loose       map[string]bool // private keys that others can read, and whether Loose told so
+	passphrases [][]byte          // all that were given, since they may open other keys
+	opened      map[string][]byte // the passphrase of each file that has one
+	loose       map[string]bool   // private keys that others can read, and whether Loose told so
 }
 
 // Create opens a directory of keys, and makes it where it is missing.
@@ -74,14 +84,14 @@ func Create(dir string, ask Ask) (*Ring, error) {
 // encrypted, where no passphrase that it gave before opens them. If it is nil,
 // such a key is an error that matches hybrid.ErrPassphraseNeeded.
 func Open(dir string, ask Ask) (*Ring, error) {
-	root, err := os.OpenRoot(dir)
+	root, err := disk.OpenDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: there is no directory %s", ErrNotFound, dir)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &Ring{root: root, ask: ask, loose: map[string]bool{}}, nil
+	return &Ring{root: root, ask: ask, opened: map[string][]byte{}, loose: map[string]bool{}}, nil
 }
 
 // Close releases the directory.
@@ -111,7 +121,7 @@ func (r *Ring) read(file, hint string) ([]byte, error) {
 }
 
 // checkMode notes a private key that is not private.
-func (r *Ring) checkMode(file string, f *os.File) {
+func (r *Ring) checkMode(file string, f disk.File) {
 	st, err := f.Stat()
 	path := r.path(file)
 	if _, known := r.loose[path]; err == nil && !known && strings.HasSuffix(file, privSuffix) && st.Mode().Perm()&0o077 != 0 {

@@ -42,6 +42,7 @@ func (r *Ring) private(file string) (*rsa.PrivateKey, error) {
 func (r *Ring) decrypt(file string, data []byte) (*rsa.PrivateKey, error) {
 	for _, p := range r.passphrases {
 		if key, err := hybrid.DecryptPrivateKey(data, p); !errors.Is(err, hybrid.ErrWrongPassphrase) {
+			r.opened[file] = p
 			return key, err
 		}
 	}
@@ -53,6 +54,7 @@ func (r *Ring) decrypt(file string, data []byte) (*rsa.PrivateKey, error) {
 		return nil, hybrid.ErrWrongPassphrase
 	}
 	r.passphrases = append(r.passphrases, p)
+	r.opened[file] = p
 	return hybrid.DecryptPrivateKey(data, p)
 }
 
@@ -153,13 +155,13 @@ func (r *Ring) remove(file string) error {
 	if err := r.root.Remove(file); err != nil {
 		return err
 	}
-	return disk.SyncDir(disk.At(r.root), ".")
+	return disk.SyncDir(r.root, ".")
 }
 
 // replace puts a file in the place of one that keep has kept. It does not take
 // over the mode of the old one, which may be loose.
 func (r *Ring) replace(file string, data []byte, perm fs.FileMode) error {
-	f, err := safefile.Create(disk.At(r.root), file, perm)
+	f, err := safefile.Create(r.root, file, perm)
 	if err != nil {
 		return err
 	}
@@ -220,7 +222,7 @@ func (r *Ring) writePair(stem string, key *rsa.PrivateKey, passphrase []byte) er
 }
 
 func (r *Ring) writeNew(file string, data []byte, perm fs.FileMode) error {
-	if err := safefile.WriteNew(disk.At(r.root), file, data, perm); err != nil {
+	if err := safefile.WriteNew(r.root, file, data, perm); err != nil {
 		return fmt.Errorf("%s: %w", r.path(file), err)
 	}
 	return nil

@@ -189,7 +189,10 @@ func (r *Ring) Import(name string, data []byte, replace bool) (key *rsa.PublicKe
 	if kept, err = r.keep(name, pubSuffix); err != nil {
 		return nil, "", err
 	}
-	return key, kept, r.replace(file, data, 0o644)
+	if err := r.replace(file, data, 0o644); err != nil {
+		return nil, "", err
+	}
+	return key, kept, r.dropChanged(name)
 }
 
 // sameKey compares a key with the known one.
@@ -230,6 +233,9 @@ func (r *Ring) Remove(name string) (kept string, err error) {
 		return "", fmt.Errorf("%w: %s", ErrNotFound, r.path(file))
 	}
 	if kept, err = r.keep(name, pubSuffix); err != nil {
+		return "", err
+	}
+	if err := r.dropChanged(name); err != nil {
 		return "", err
 	}
 	return kept, r.remove(file)

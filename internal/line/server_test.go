@@ -63,7 +63,10 @@ func start(t *testing.T, s *Server) running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Handle, s.Log = echo, slog.New(slog.DiscardHandler)
+	if s.Handle == nil {
+		s.Handle = echo
+	}
+	s.Log = slog.New(slog.DiscardHandler)
 	ctx, stop := context.WithCancel(context.Background())
 	r := running{l.Addr().String(), stop, make(chan error, 1)}
 	go func() { r.done <- s.Serve(ctx, l) }()

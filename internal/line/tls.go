@@ -1,11 +1,14 @@
 package line
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"os"
 	"sync"
 	"time"
@@ -126,25 +129,46 @@ func (c *Conn) TLS() *TLS { return c.tls }
 // command that asked for it, is dropped: somebody in between may have put it
 // there (RFC 3207, section 6). It returns how many octets those were.
 func (c *Conn) StartTLS() (dropped int, err error) {
+	return c.in.Buffered(), c.handshake(c.raw)
+}
+
+// AcceptTLS makes the TLS handshake that the client began without being asked:
+// what arrived and was peeked at, but not read, is its beginning.
+func (c *Conn) AcceptTLS() error {
+	begun, err := c.in.Peek(c.in.Buffered())
+	if err != nil {
+		return err
+	}
+	return c.handshake(begunConn{c.raw, io.MultiReader(bytes.NewReader(bytes.Clone(begun)), c.raw)})
+}
+
+// begunConn is a connection of which something was read already.
+type begunConn struct {
+	net.Conn
+	in io.Reader
+}
+
+func (c begunConn) Read(p []byte) (int, error) { return c.in.Read(p) }
+
+func (c *Conn) handshake(clear net.Conn) error {
 	if !c.CanStartTLS() {
-		return 0, ErrNoTLS
+		return ErrNoTLS
 	}
 	if err := c.Flush(); err != nil {
-		return 0, err
+		return err
 	}
-	dropped = c.in.Buffered()
 	config := c.srv.tlsConfig()
-	secured := tls.Server(c.raw, config)
+	secured := tls.Server(clear, config)
 	if err := c.raw.SetDeadline(c.deadline(handshakeTimeout)); err != nil {
-		return dropped, err
+		return err
 	}
 	if err := secured.Handshake(); err != nil {
-		return dropped, fmt.Errorf("TLS handshake: %w", err)
+		return fmt.Errorf("TLS handshake: %w", err)
 	}
 	c.tls = &TLS{secured.ConnectionState(), config.Certificates[0].Leaf}
 	c.mu.Lock()
 	c.nc = secured
 	c.mu.Unlock()
 	c.in.Reset(timedReader{c})
-	return dropped, nil
+	return nil
 }

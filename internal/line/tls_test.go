@@ -84,6 +84,34 @@ func TestImplicitTLSRefusesClearText(t *testing.T) {
 	}
 }
 
+// A protocol that tells by the first octet whether it is under TLS.
+func TestAcceptTLS(t *testing.T) {
+	cert, config := load(t)
+	r := start(t, &Server{Certificate: cert, Handle: func(c *Conn) {
+		in, err := c.Input(time.Minute)
+		if err != nil {
+			t.Error(err)
+		}
+		first, err := in.Peek(1)
+		if err != nil {
+			t.Error(err)
+		}
+		if first[0] == 0x16 {
+			if err := c.AcceptTLS(); err != nil {
+				t.Error(err)
+			}
+		}
+		echo(c)
+	}})
+	c := r.dial(t)
+	c.ask("a\r\n", "a")
+	c = r.dial(t)
+	if err := c.upgrade(config); err != nil {
+		t.Fatal(err)
+	}
+	c.ask("b\r\n", "b")
+}
+
 func TestTLSRefuses(t *testing.T) {
 	cert, trusting := load(t)
 	r := start(t, &Server{Certificate: cert, ImplicitTLS: true, ALPN: "echo"})

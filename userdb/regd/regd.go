@@ -1,35 +1,48 @@
-// Package regd registers users over the network: the network face of users.txt.
+// Package regd is the network face of users.txt: it registers users, changes
+// what is known of them, and gives out their public keys.
 //
-// # The protocol
+// # The protocols
 //
-// It is the original's. A client connects (port 60085) and writes a "reg"
-// payload: an Unsigned payload of package hybrid, four hexadecimal fields each
-// ended by "$", sealed with the server's public key. The fourth "$" ends it.
-// Nothing precedes it; what follows is not read. The message in it is
+// One port (60085) serves two protocols. The first octet of a connection tells:
+// 0x16 begins a TLS handshake, after which the next octet tells again; a capital
+// letter begins an HTTP request, which package internal/regwire defines; anything
+// else is the original's protocol. A connection carries one request, and has 10
+// seconds and 64 KiB for it.
+//
+// # The original's protocol
+//
+// A client connects and writes a "reg" payload: an Unsigned payload of package
+// hybrid, four hexadecimal fields each ended by "$", sealed with the server's
+// public key. The fourth "$" ends it. Nothing precedes it; what follows is not
+// read. The message in it is
 //
 //	name,salt,hash,base64(PEM public key)
 //
 // and a line end or none: a line of users.txt (package userdb). The server
-// answers with one line, "+OK ..." or "-ERR ...", and closes.
-//
-// A name must be new, bare or under a local domain, and not one that belongs to
-// those who run a server (postmaster and the like); the key must be an RSA key of
-// package hybrid, in at most 4 KiB of PEM. What can't be decrypted gets one and the same answer, whatever
-// is wrong with it. That a name is not free is all that the answers tell about
-// who exists.
-//
-// A connection has 10 seconds and 64 KiB, and is given up at the first octet
-// that is no part of a payload.
-//
-// # What is unsafe
+// answers with one line, "+OK ..." or "-ERR ...", and closes. It is given up at
+// the first octet that is no part of a payload.
 //
 // The payload does not prove that its sender owns the key in it, and it may be
 // sent again by whoever sees it: then the name is taken already. The hash of the
 // original's form is a fast one; whoever has the server's private key or
-// users.txt can try passwords against it.
+// users.txt can try passwords against it. It works where anybody may register.
+//
+// # Who may register
+//
+// Policy says who: anybody, those with an invite, or nobody. A name must be new,
+// bare or under a local domain, not one that belongs to those who run a server
+// (postmaster and the like), and of letters that a person can't take for others.
+// The key must be an RSA key of package hybrid, in at most 4 KiB of PEM. What can't
+// be decrypted gets one and the same answer, whatever is wrong with it. An address
+// (IPv6: /64) may ask and register so often.
+//
+// What an attacker can learn about who exists is in the package doc of
+// internal/regwire. The original's protocol adds nothing to it: that a name is not
+// free is all that its answers tell.
 package regd
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/rsa"
@@ -39,76 +52,131 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"xm/hybrid"
 	"xm/internal/line"
+	"xm/internal/regwire"
 	"xm/userdb"
 )
 
 const (
-	maxPayload = 64 << 10
-	maxKeys    = 4 << 10
-	maxConns   = 200
-	timeout    = 10 * time.Second
-	fields     = 4
+	maxKeys  = 4 << 10
+	maxConns = 200
+	timeout  = 10 * time.Second
+	fields   = 4
+)
+
+// Policy says who may register. Whoever is registered may change and remove that
+// under any policy.
+type Policy int
+
+const (
+	Open   Policy = iota // anybody
+	Invite               // whoever has an invite (userdb.NewInvite)
+	Closed               // nobody
 )
 
 // Server is a registration server. Its fields are not changed while it runs.
 type Server struct {
-	// Key opens the payloads.
-	Key   *rsa.PrivateKey
-	Users *userdb.DB
-	Log   *slog.Logger
+	// Key opens the payloads, and signs what is said about users' keys.
+	Key    *rsa.PrivateKey
+	Users  *userdb.DB
+	Policy Policy
+	// Requests limits the HTTP requests of an address, and Registrations the
+	// attempts to register or change something, of both protocols.
+	Requests, Registrations Rate
+	// Certificate is for TLS; nil for none.
+	Certificate *line.Certificate
+	Log         *slog.Logger
+}
+
+// handler is a Server that runs.
+type handler struct {
+	*Server
+	challenges              *challenges
+	requests, registrations limiter
+}
+
+func (s *Server) handler() *handler {
+	return &handler{s, newChallenges(), limiter{rate: s.Requests}, limiter{rate: s.Registrations}}
 }
 
 // Serve accepts connections from l until ctx is done. See line.Server.Serve.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	h := s.handler()
 	return (&line.Server{
-		Handle: s.handle,
-		Busy:   "-ERR too many connections, try again later",
-		Limits: &line.Limits{MaxConns: maxConns},
-		Log:    s.Log,
+		Handle:      h.handle,
+		Busy:        "-ERR too many connections, try again later",
+		Limits:      &line.Limits{MaxConns: maxConns},
+		Lifetime:    2 * timeout, // of which a handshake can take some
+		Certificate: s.Certificate,
+		ALPN:        "http/1.1",
+		Log:         s.Log,
 	}).Serve(ctx, l)
 }
 
-func (s *Server) handle(c *line.Conn) {
-	log := s.Log.With("session", c.ID, "peer", c.Peer())
-	payload, err := readPayload(c)
+// The first octets of a TLS handshake (RFC 8446, section 5.1: the record's type).
+const tlsHandshake = 0x16
+
+func (h *handler) handle(c *line.Conn) {
+	log := h.Log.With("session", c.ID, "peer", c.Peer())
+	in, err := c.Input(timeout)
+	if err == nil && c.CanStartTLS() && first(in) == tlsHandshake {
+		if err = c.AcceptTLS(); err == nil {
+			in, err = c.Input(timeout)
+		}
+	}
+	if err != nil {
+		log.Info("connection refused", "err", err)
+		return
+	}
+	if f := first(in); 'A' <= f && f <= 'Z' {
+		h.http(c, in, log)
+		return
+	}
+	h.original(c, in, log)
+}
+
+// first waits for the first octet. It is 0 where none comes, which whoever reads
+// it finds out.
+func first(in *bufio.Reader) byte {
+	octet, err := in.Peek(1)
+	if err != nil {
+		return 0
+	}
+	return octet[0]
+}
+
+// original serves the original's protocol.
+func (h *handler) original(c *line.Conn, in *bufio.Reader, log *slog.Logger) {
+	payload, err := readPayload(in)
 	if err != nil {
 		log.Warn("no registration", "err", err)
-		s.answer(c, log, "-ERR "+err.Error())
+		h.reply(c, log, "-ERR "+err.Error())
+		return
+	}
+	if !h.registrations.allow(c.Peer()) {
+		log.Warn("too many registrations")
+		h.reply(c, log, "-ERR "+errTooMany.Error())
 		return
 	}
 	ctx, cancel := context.WithTimeout(c.Context(), timeout)
 	defer cancel()
-	name, err := s.register(ctx, payload)
-	var refused refusal
-	switch {
-	case err == nil:
-		log.Info("registered", "user", name)
-		s.answer(c, log, "+OK "+name+" is registered")
-	case errors.As(err, &refused):
-		log.Warn("registration refused", "user", name, "err", refused.cause)
-		s.answer(c, log, "-ERR "+refused.text)
-	default:
-		log.Error("registration failed", "user", name, "err", err)
-		s.answer(c, log, "-ERR trouble on our side, try again later")
-	}
+	name, err := h.registerPayload(ctx, payload)
+	text, _ := h.outcome(log.With("user", name), "registered", name+" is registered", err)
+	h.reply(c, log, text)
 }
 
-func (s *Server) answer(c *line.Conn, log *slog.Logger, text string) {
+func (h *handler) reply(c *line.Conn, log *slog.Logger, text string) {
 	if err := c.Reply(text); err != nil {
 		log.Info("connection lost", "err", err)
 	}
 }
 
 // readPayload reads up to the separator that ends the payload.
-func readPayload(c *line.Conn) ([]byte, error) {
-	in, err := c.Input(timeout)
-	if err != nil {
-		return nil, err
-	}
+func readPayload(in *bufio.Reader) ([]byte, error) {
 	var payload []byte
 	for ended := 0; ended < fields; {
 		b, err := in.ReadByte()
@@ -122,56 +190,44 @@ func readPayload(c *line.Conn) ([]byte, error) {
 		case (b < '0' || b > '9') && (b < 'a' || b > 'f'):
 			return nil, errors.New("this is no registration payload")
 		}
-		if payload = append(payload, b); len(payload) > maxPayload {
-			return nil, fmt.Errorf("the payload is over %d octets", maxPayload)
+		if payload = append(payload, b); len(payload) > regwire.MaxPayload {
+			return nil, fmt.Errorf("the payload is over %d octets", regwire.MaxPayload)
 		}
 	}
 	return payload, nil
 }
 
-// refusal is an error that is the client's: text is what it gets to know.
-type refusal struct {
-	text  string
-	cause error
-}
-
-func (r refusal) Error() string { return r.text }
-
-// register adds the user in a payload. It returns the name as far as it is
+// registerPayload adds the user in a payload. It returns the name as far as it is
 // known.
-func (s *Server) register(ctx context.Context, payload []byte) (name string, err error) {
-	message, err := hybrid.OpenUnsigned(payload, s.Key)
+func (h *handler) registerPayload(ctx context.Context, payload []byte) (name string, err error) {
+	message, err := hybrid.OpenUnsigned(payload, h.Key)
 	if err != nil {
-		return "", refusal{"the payload was not sealed with this server's key, or was changed", err}
+		return "", refusal{errSealed, err}
 	}
 	r, err := userdb.ParseRecord(string(bytes.TrimRight(message, "\r\n")))
 	if err != nil {
-		return "", refusal{"the registration is not name,salt,hash,base64(PEM public key)", err}
+		return "", refusal{errors.New("the registration is not name,salt,hash,base64(PEM public key)"), err}
 	}
 	name = r.Name.String()
+	if h.Policy != Open {
+		return name, refuse(errors.New("not everybody may register here: use xm register --server"))
+	}
 	if err := checkKeys(r.Keys); err != nil {
-		return name, refusal{"the public key can't be used: " + err.Error(), err}
+		return name, refuse(err)
 	}
-	if r.Name.Role() {
-		return name, refusal{"the name is kept for those who run the server", errors.New("a role name")}
+	if err := h.checkName(r.Name); err != nil {
+		return name, err
 	}
-	if d := r.Name.Domain(); d != "" && !s.Users.Local(d) {
-		return name, refusal{"names are registered under this server's own domains only", fmt.Errorf("domain %s", d)}
-	}
-	err = s.Users.Add(ctx, r)
-	if errors.Is(err, userdb.ErrTaken) {
-		return name, refusal{userdb.ErrTaken.Error(), err}
-	}
-	return name, err
+	return name, h.added(h.Users.Add(ctx, r))
 }
 
 // checkKeys wants PEM blocks and nothing else, the user's RSA key among them.
 func checkKeys(keys []byte) error {
 	if len(keys) > maxKeys {
-		return fmt.Errorf("over %d octets", maxKeys)
+		return fmt.Errorf("the public key can't be used: over %d octets", maxKeys)
 	}
 	if _, err := hybrid.ParsePublicKey(keys); err != nil {
-		return err
+		return fmt.Errorf("the public key can't be used: %w", err)
 	}
 	canonical := bytes.NewBuffer(nil)
 	for rest := keys; ; {
@@ -179,12 +235,15 @@ func checkKeys(keys []byte) error {
 		if block, rest = pem.Decode(rest); block == nil {
 			break
 		}
+		if strings.Contains(block.Type, "PRIVATE") {
+			return errors.New("the public key can't be used: there is a private key in it")
+		}
 		if err := pem.Encode(canonical, block); err != nil {
 			return err
 		}
 	}
 	if !bytes.Equal(bytes.Join(bytes.Fields(canonical.Bytes()), nil), bytes.Join(bytes.Fields(keys), nil)) {
-		return errors.New("there is more than PEM blocks in it")
+		return errors.New("the public key can't be used: there is more than PEM blocks in it")
 	}
 	return nil
 }
