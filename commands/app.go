@@ -44,7 +44,7 @@ func New() *cli.App {
 		Commands: []*cli.Command{
 			keygen(), encrypt(), decrypt(), register(), passwd(), unregister(),
 			key(), user(),
-			initCommand(), showConfig(), mailbox(), backup(), restore(), doctorCommand(),
+			initCommand(), showConfig(), mailbox(), backup(), restore(), doctorCommand(), fsck(),
 			man(), completion(),
 			smtpdCommand(), pop3dCommand(), regdCommand(), serve(),
 			login(), logout(),

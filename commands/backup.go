@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"xm/internal/config"
+	"xm/internal/disk"
 	"xm/internal/safefile"
 )
 
@@ -143,7 +144,7 @@ func (b *copier) publish(dir string, fill func(dir string) error) error {
 		return err
 	}
 	defer parent.Close()
-	return safefile.SyncDir(parent, ".")
+	return disk.At(parent).Sync()
 }
 
 // syncAll makes all files of a file system durable.

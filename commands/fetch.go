@@ -17,6 +17,7 @@ import (
 	"golang.org/x/term"
 
 	"xm/hybrid"
+	"xm/internal/disk"
 	"xm/internal/keyring"
 	"xm/internal/mailclient"
 	"xm/internal/message"
@@ -241,7 +242,7 @@ func (l *localMail) loadNames(sub string) error {
 // add stores a message. When it returns nil, the message is on the disk.
 func (l *localMail) add(id string, write func(io.Writer) error) error {
 	name := fmt.Sprintf("new/%d.%s.xm", time.Now().Unix(), id)
-	f, err := safefile.Create(l.root, name, 0o600)
+	f, err := safefile.Create(disk.At(l.root), name, 0o600)
 	if err != nil {
 		return err
 	}

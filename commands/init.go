@@ -15,6 +15,7 @@ import (
 
 	"xm/hybrid"
 	"xm/internal/config"
+	"xm/internal/disk"
 	"xm/internal/keyring"
 	"xm/internal/safefile"
 )
@@ -268,7 +269,7 @@ func writeNew(path string, data []byte, mode fs.FileMode) error {
 		return err
 	}
 	defer root.Close()
-	return safefile.WriteNew(root, filepath.Base(path), data, mode)
+	return safefile.WriteNew(disk.At(root), filepath.Base(path), data, mode)
 }
 
 // explain tells what there is now, and what to do next.

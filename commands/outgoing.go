@@ -15,6 +15,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"xm/hybrid"
+	"xm/internal/disk"
 	"xm/internal/keyring"
 	"xm/internal/mailclient"
 	"xm/internal/message"
@@ -206,7 +207,7 @@ func (o *outgoing) keepDraft(to []recipient) (path string, err error) {
 	}
 	defer root.Close()
 	name := time.Now().UTC().Format("20060102T150405.000000000Z") + ".eml"
-	f, err := safefile.Create(root, name, 0o600)
+	f, err := safefile.Create(disk.At(root), name, 0o600)
 	if err != nil {
 		return "", err
 	}

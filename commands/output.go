@@ -14,6 +14,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"xm/internal/disk"
 	"xm/internal/safefile"
 )
 
@@ -149,7 +150,7 @@ func newFile(name, path string, perm fs.FileMode, commit func(*safefile.File) er
 	if err != nil {
 		return output{}, err
 	}
-	f, err := safefile.Create(root, filepath.Base(path), perm)
+	f, err := safefile.Create(disk.At(root), filepath.Base(path), perm)
 	if err != nil {
 		root.Close()
 		return output{}, err

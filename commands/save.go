@@ -10,6 +10,7 @@ import (
 	"strings"
 	"unicode"
 
+	"xm/internal/disk"
 	"xm/internal/message"
 	"xm/internal/safefile"
 )
@@ -48,7 +49,7 @@ func (s *saver) save(a message.Attachment, content io.Reader) (path string, err 
 	if err != nil {
 		return "", err
 	}
-	f, err := safefile.Create(s.root, name, 0o600)
+	f, err := safefile.Create(disk.At(s.root), name, 0o600)
 	if err != nil {
 		return "", err
 	}

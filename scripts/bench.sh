@@ -3,8 +3,10 @@
 #
 #   bench.sh crypto    encryption against age and gpg
 #   bench.sh pop3      the POP3 server against Dovecot
+#   bench.sh smtp      SMTP and the mail store against Postfix
 #
-# Needs (Debian packages): age gnupg hyperfine time; what bench/*.sh name. SIZE sets the size of the
+# Needs (Debian packages): for crypto age gnupg hyperfine time, for pop3 dovecot-pop3d,
+# for smtp postfix, and root for both. SIZE sets the size of the
 # large file in MiB, RUNS how often each command runs; medians are printed.
 set -euo pipefail
 repo=$(cd "$(dirname "$0")/.." && pwd)
@@ -12,9 +14,12 @@ size=${SIZE:-1024}
 runs=${RUNS:-5}
 work=$(mktemp -d)
 xm_pid='' # of a server that runs
+processes=() postfixes=()
 finish() {
   [ -z "$xm_pid" ] || kill "$xm_pid"
   [ ! -e "$work/dovecot.conf" ] || doveadm -c "$work/dovecot.conf" stop
+  for process in "${processes[@]}"; do kill "$process" 2>/dev/null || true; done
+  for instance in "${postfixes[@]}"; do postfix -c "$instance" stop >/dev/null 2>&1 || true; done
   gpgconf --homedir "$work/gnupg" --kill all 2>/dev/null || true
   rm -rf "$work"
 }
@@ -83,5 +88,6 @@ crypto() {
 . "$repo/scripts/bench/pop3.sh"
 case "${1:-}" in
 crypto | pop3) "$1" ;;
-*) echo 'usage: bench.sh crypto|pop3' >&2; exit 2 ;;
+smtp) . "$repo/scripts/bench/smtp.sh" && smtp ;;
+*) echo 'usage: bench.sh crypto|pop3|smtp' >&2; exit 2 ;;
 esac

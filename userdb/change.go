@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"xm/internal/disk"
 	"xm/internal/safefile"
 )
 
@@ -212,7 +213,7 @@ func (db *DB) writeUsers(lines []string) error {
 
 // readLines reads one of the other files, which need not exist.
 func (db *DB) readLines(name string) ([]string, error) {
-	content, err := db.root.ReadFile(name)
+	content, err := disk.ReadFile(db.root, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -63,10 +63,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"runtime"
 	"slices"
 	"sync/atomic"
+
+	"xm/internal/disk"
 )
 
 const (
@@ -85,7 +86,7 @@ var (
 // DB is an open users.txt. Its methods may be called concurrently, and other
 // processes may change the file meanwhile.
 type DB struct {
-	root       *os.Root
+	root       disk.Dir
 	locals     []string // local domains, folded
 	aliases    aliases  // those of the options
 	log        *slog.Logger
@@ -132,7 +133,7 @@ func Open(dataDir string, options Options, log *slog.Logger) (*DB, error) {
 	if db.decoy, err = NewRecord(Name{local: "decoy"}, "decoy", db.iterations); err != nil {
 		return nil, err
 	}
-	if db.root, err = os.OpenRoot(dataDir); err != nil {
+	if db.root, err = disk.OpenDir(dataDir); err != nil {
 		return nil, err
 	}
 	return db, nil

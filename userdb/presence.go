@@ -6,13 +6,13 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
-	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"xm/internal/disk"
 	"xm/internal/safefile"
 )
 
@@ -44,7 +44,7 @@ type Status struct {
 // called concurrently, and none of them but Close waits for a disk.
 type Presence struct {
 	db   *DB
-	lock *os.File
+	lock disk.File
 	log  *slog.Logger
 	done chan struct{}
 	wake chan struct{} // holds a token while there is something to write
@@ -92,7 +92,7 @@ func (p *Presence) start() error {
 	return errors.Join(err, setLock(p.lock, unix.F_OFD_SETLKW, unix.F_RDLCK))
 }
 
-func setLock(f *os.File, command int, kind int16) error {
+func setLock(f disk.File, command int, kind int16) error {
 	for {
 		err := unix.FcntlFlock(f.Fd(), command, &unix.Flock_t{Type: kind})
 		if err != unix.EINTR {

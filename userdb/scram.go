@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"slices"
 
+	"xm/internal/disk"
 	"xm/internal/safefile"
 )
 
@@ -113,7 +114,7 @@ func (db *DB) decoyKey() ([]byte, error) {
 	if key := db.salting.Load(); key != nil {
 		return *key, nil
 	}
-	key, err := db.root.ReadFile(decoyName)
+	key, err := disk.ReadFile(db.root, decoyName)
 	if errors.Is(err, fs.ErrNotExist) {
 		key, err = db.makeDecoyKey()
 	}
@@ -136,5 +137,5 @@ func (db *DB) makeDecoyKey() ([]byte, error) {
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
-	return db.root.ReadFile(decoyName)
+	return disk.ReadFile(db.root, decoyName)
 }

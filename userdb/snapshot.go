@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
+
+	"xm/internal/disk"
 )
 
 // snapshot is one reading of the file.
@@ -114,7 +115,7 @@ func (db *DB) read() (*snapshot, error) {
 }
 
 // readFile reads a file, which need not exist.
-func readFile(root *os.Root, name string) (content string, v version, err error) {
+func readFile(root disk.Dir, name string) (content string, v version, err error) {
 	f, err := root.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", version{}, nil

@@ -3,6 +3,10 @@ package userdb
 import (
 	"fmt"
 	"io/fs"
+	"slices"
+	"strings"
+
+	"xm/internal/disk"
 )
 
 // claims are the names that are not free, by what they look like: those that
@@ -39,10 +43,11 @@ func (db *DB) claimed(s *snapshot, but Name, wanted []Name) *claims {
 
 // addMaildrops adds what former users left.
 func (c *claims) addMaildrops() error {
-	entries, err := fs.ReadDir(c.db.root.FS(), ".")
+	entries, err := disk.ReadDir(c.db.root, ".")
 	if err != nil {
 		return err
 	}
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 	for _, e := range entries {
 		if n, err := parseName(e.Name()); err == nil && e.IsDir() {
 			c.add(n, "a maildrop %[1]s exists; move it away, or remove it: xm user remove --with-mail %[1]s")

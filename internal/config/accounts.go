@@ -10,6 +10,7 @@ import (
 
 	"github.com/BurntSushi/toml"
 
+	"xm/internal/disk"
 	"xm/internal/safefile"
 )
 
@@ -82,5 +83,5 @@ func (a Accounts) Save() (path string, err error) {
 		return "", err
 	}
 	defer root.Close()
-	return filepath.Join(dir, accountsFile), safefile.Replace(root, accountsFile, text.Bytes(), 0o600)
+	return filepath.Join(dir, accountsFile), safefile.Replace(disk.At(root), accountsFile, text.Bytes(), 0o600)
 }

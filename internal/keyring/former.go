@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"xm/internal/disk"
 	"xm/internal/safefile"
 )
 
@@ -121,7 +122,7 @@ func (r *Ring) keep(name string, suffixes ...string) (kept string, err error) {
 			return "", fmt.Errorf("%s: %w", r.path(name+suffix), err)
 		}
 	}
-	return r.path(stem + suffixes[0]), safefile.SyncDir(r.root, formerDir)
+	return r.path(stem + suffixes[0]), disk.SyncDir(r.root, formerDir)
 }
 
 // link gives a file a second name. A symbolic link would lead nowhere from

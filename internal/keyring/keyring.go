@@ -27,13 +27,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"unicode"
 
+	"xm/internal/disk"
 	"xm/internal/safefile"
 )
 
@@ -65,7 +65,7 @@ type Ask func(file string) ([]byte, error)
 
 // Ring is an open key directory. It is for one goroutine.
 type Ring struct {
-	root        *os.Root
+	root        disk.Dir
 	ask         Ask
 	passphrases [][]byte          // all that were given, since they may open other keys
 	opened      map[string][]byte // the passphrase of each file that has one
@@ -84,7 +84,7 @@ func Create(dir string, ask Ask) (*Ring, error) {
 // encrypted, where no passphrase that it gave before opens them. If it is nil,
 // such a key is an error that matches hybrid.ErrPassphraseNeeded.
 func Open(dir string, ask Ask) (*Ring, error) {
-	root, err := os.OpenRoot(dir)
+	root, err := disk.OpenDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: there is no directory %s", ErrNotFound, dir)
 	}
@@ -121,7 +121,7 @@ func (r *Ring) read(file, hint string) ([]byte, error) {
 }
 
 // checkMode notes a private key that is not private.
-func (r *Ring) checkMode(file string, f *os.File) {
+func (r *Ring) checkMode(file string, f disk.File) {
 	st, err := f.Stat()
 	path := r.path(file)
 	if _, known := r.loose[path]; err == nil && !known && strings.HasSuffix(file, privSuffix) && st.Mode().Perm()&0o077 != 0 {

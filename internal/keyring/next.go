@@ -7,6 +7,7 @@ import (
 	"path"
 
 	"xm/hybrid"
+	"xm/internal/disk"
 	"xm/internal/safefile"
 )
 
@@ -64,7 +65,7 @@ func (r *Ring) UseNext() (kept string, err error) {
 		return "", err
 	}
 	for _, dir := range []string{".", nextDir} {
-		if err := safefile.SyncDir(r.root, dir); err != nil {
+		if err := disk.SyncDir(r.root, dir); err != nil {
 			return "", err
 		}
 	}

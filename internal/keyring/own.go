@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"xm/hybrid"
+	"xm/internal/disk"
 	"xm/internal/safefile"
 )
 
@@ -154,7 +155,7 @@ func (r *Ring) remove(file string) error {
 	if err := r.root.Remove(file); err != nil {
 		return err
 	}
-	return safefile.SyncDir(r.root, ".")
+	return disk.SyncDir(r.root, ".")
 }
 
 // replace puts a file in the place of one that keep has kept. It does not take

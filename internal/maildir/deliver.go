@@ -6,11 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
 	"slices"
 	"time"
 
-	"xm/internal/safefile"
+	"xm/internal/disk"
 )
 
 // Delivery is a message on its way into one or more maildrops. One goroutine
@@ -19,8 +18,9 @@ type Delivery struct {
 	store     *Store
 	maildrops []string
 	unique    string // the beginning of the message's name
-	tmp       string // where it is until Commit
-	file      *os.File
+	home      *drop  // the first maildrop, whose tmp the message is in
+	inTmp     bool   // under its unique name, until Commit
+	file      disk.File
 	content   diskWriter
 	err       error // of the first Write that failed
 	ended     bool
@@ -34,17 +34,14 @@ func (s *Store) Begin(maildrops []string) (*Delivery, error) {
 	}
 	// Sorted, the quotas are locked in one order; a name given twice counts once.
 	d := &Delivery{store: s, unique: s.uniqueName(), maildrops: slices.Compact(slices.Sorted(slices.Values(maildrops)))}
-	for _, name := range d.maildrops {
+	for _, name := range d.maildrops[1:] {
 		if err := s.prepare(name); err != nil {
 			return nil, err
 		}
 	}
-	err := d.create()
-	if errors.Is(err, fs.ErrNotExist) { // somebody moved the maildrop away
-		s.setReady(d.maildrops[0], false)
-		if err = s.prepare(d.maildrops[0]); err == nil {
-			err = d.create()
-		}
+	err := d.create(s.use)
+	if errors.Is(err, fs.ErrNotExist) { // somebody removed the maildrop
+		err = d.create(s.useNow)
 	}
 	if err != nil {
 		return nil, err
@@ -52,11 +49,17 @@ func (s *Store) Begin(maildrops []string) (*Delivery, error) {
 	return d, nil
 }
 
-func (d *Delivery) create() (err error) {
-	d.tmp = path.Join(d.maildrops[0], "tmp", d.unique)
-	d.file, err = d.store.root.OpenFile(d.tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	d.content.file = d.file
-	return err
+func (d *Delivery) create(use func(maildrop string) (*drop, error)) (err error) {
+	if d.home, err = use(d.maildrops[0]); err != nil {
+		return err
+	}
+	d.file, err = d.home.tmp.OpenFile(d.unique, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		d.store.leave(d.home)
+		return err
+	}
+	d.inTmp, d.content.file = true, d.file
+	return nil
 }
 
 // Write takes the message in its wire form, in any pieces. After an error,
@@ -95,14 +98,7 @@ func (d *Delivery) Commit() error {
 	if err := d.file.Close(); err != nil {
 		return err
 	}
-	err = d.publish(fmt.Sprintf("%s,S=%d,W=%d", d.unique, disk, wire), disk)
-	if errors.Is(err, fs.ErrNotExist) {
-		// Somebody removed a directory that was there before: look again next time.
-		for _, name := range d.maildrops {
-			d.store.setReady(name, false)
-		}
-	}
-	return err
+	return d.publish(fmt.Sprintf("%s,S=%d,W=%d", d.unique, disk, wire), disk)
 }
 
 // Abort drops the message. After Commit it does nothing.
@@ -113,47 +109,59 @@ func (d *Delivery) Abort() {
 	d.ended = true
 	d.content.release()
 	d.file.Close() // again, where Commit came that far
-	if d.tmp != "" {
-		_ = d.store.root.Remove(d.tmp) // a left-over in tmp is harmless: nobody reads it
+	if d.inTmp {
+		_ = d.home.tmp.Remove(d.unique) // a left-over in tmp is harmless: nobody reads it
 	}
+	d.store.leave(d.home)
 }
 
 // publish gives the finished file its name in every maildrop, one body for all
 // of them, and takes them all back if it can't.
 func (d *Delivery) publish(name string, size int64) error {
-	root := d.store.root
-	var done []string
+	var links []link
 	err := d.store.admit(d.maildrops, size, func() (err error) {
-		done, err = d.link(name)
+		links, err = d.link(name)
 		return err
 	})
-	for i := 0; err == nil && i < len(done); i++ {
-		err = safefile.SyncDir(root, path.Dir(done[i]))
+	for i := 0; err == nil && i < len(links); i++ {
+		err = links[i].drop.new.sync(links[i].mark)
 	}
-	if err != nil {
-		for _, p := range done {
-			err = errors.Join(err, root.Remove(p), safefile.SyncDir(root, path.Dir(p)))
+	for _, l := range links {
+		if err != nil {
+			err = errors.Join(err, l.drop.new.dir.Remove(name))
 		}
+		d.store.leave(l.drop)
 	}
 	return err
 }
 
+// link is a message's name in a maildrop.
+type link struct {
+	drop *drop
+	mark int // of before it was made
+}
+
 // link returns what it has linked, also when it fails.
-func (d *Delivery) link(name string) (done []string, err error) {
+func (d *Delivery) link(name string) (links []link, err error) {
 	last := len(d.maildrops) - 1
-	for i, drop := range d.maildrops {
-		p := path.Join(drop, "new", name)
+	for i, maildrop := range d.maildrops {
+		drop, err := d.store.useNow(maildrop)
+		if err != nil {
+			return links, err
+		}
+		l := link{drop, drop.new.mark()}
 		if i < last {
-			err = d.store.root.Link(d.tmp, p)
-		} else if err = d.store.root.Rename(d.tmp, p); err == nil {
-			d.tmp = "" // so no name is left to be removed
+			err = d.home.tmp.LinkTo(d.unique, drop.new.dir, name)
+		} else if err = d.home.tmp.RenameTo(d.unique, drop.new.dir, name); err == nil {
+			d.inTmp = false // so no name is left to be removed
 		}
 		if err != nil {
-			return done, err
+			d.store.leave(drop)
+			return links, err
 		}
-		done = append(done, p)
+		links = append(links, l)
 	}
-	return done, nil
+	return links, nil
 }
 
 func (s *Store) uniqueName() string {

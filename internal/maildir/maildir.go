@@ -47,8 +47,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -56,6 +56,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"xm/internal/disk"
 	"xm/internal/safefile"
 )
 
@@ -70,14 +71,16 @@ type Store struct {
 	// set before the first use of the Store.
 	Quota func(maildrop string) Quota
 
-	root *os.Root
-	dir  *os.File // the same, for openFile
-	host string   // in file names
+	root disk.Dir
+	host string // in file names
+
+	preparing sync.Mutex // held by whoever makes directories
 
 	mu     sync.Mutex
-	lock   *os.File           // nil until the first Open
+	lock   disk.File          // nil until the first Open
 	locked map[int64]struct{} // offsets that this process holds in lock
 	ready  map[string]bool    // maildrops whose directories are known to be durable
+	drops  map[string]*drop   // maildrops that are open
 	usage  map[string]*remembered
 
 	listings listings
@@ -86,16 +89,18 @@ type Store struct {
 // New opens the store in a data directory, which must exist. host goes into
 // the names of messages.
 func New(dataDir, host string) (*Store, error) {
-	root, err := os.OpenRoot(dataDir)
+	root, err := disk.OpenDir(dataDir)
 	if err != nil {
 		return nil, err
 	}
-	dir, err := root.Open(".")
-	if err != nil {
-		return nil, errors.Join(err, root.Close())
-	}
-	return &Store{root: root, dir: dir, host: hostInName(host),
-		locked: map[int64]struct{}{}, ready: map[string]bool{}, usage: map[string]*remembered{}}, nil
+	return On(root, host), nil
+}
+
+// On is New for a directory that is open, which Close closes.
+func On(root disk.Dir, host string) *Store {
+	return &Store{root: root, host: hostInName(host),
+		locked: map[int64]struct{}{}, ready: map[string]bool{},
+		drops: map[string]*drop{}, usage: map[string]*remembered{}}
 }
 
 // hostInName keeps the whole file name within the 70 octets of a POP3
@@ -118,7 +123,10 @@ func (s *Store) Close() error {
 	if s.lock != nil {
 		s.lock.Close()
 	}
-	return errors.Join(s.dir.Close(), s.root.Close())
+	for _, d := range s.drops {
+		d.close()
+	}
+	return s.root.Close()
 }
 
 // prepare makes a maildrop's directories, durably.
@@ -126,21 +134,28 @@ func (s *Store) prepare(name string) error {
 	if strings.Contains(name, "/") {
 		return fmt.Errorf("%q is not the name of a maildrop", name)
 	}
-	s.mu.Lock()
-	ready := s.ready[name]
-	s.mu.Unlock()
-	if ready {
+	if s.isReady(name) {
 		return nil
 	}
-	for _, sub := range []string{"tmp", "new", "cur"} {
-		if err := s.root.MkdirAll(path.Join(name, sub), 0o700); err != nil {
-			return err
-		}
+	s.preparing.Lock()
+	defer s.preparing.Unlock()
+	if s.isReady(name) {
+		return nil
 	}
-	for _, dir := range []string{name, "."} {
-		if err := safefile.SyncDir(s.root, dir); err != nil {
-			return err
+	made, err := s.makeDirs(name)
+	if err == nil {
+		err = disk.SyncDir(s.root, name)
+	}
+	if err == nil {
+		err = s.root.Sync()
+	}
+	if err != nil {
+		// An fsync that failed may have lost them for good, so they are made anew
+		// next time. One that is in use stays.
+		for _, dir := range slices.Backward(made) {
+			_ = s.root.Remove(dir)
 		}
+		return err
 	}
 	if err := s.sweep(path.Join(name, "tmp")); err != nil {
 		return err
@@ -149,12 +164,25 @@ func (s *Store) prepare(name string) error {
 	return nil
 }
 
+// makeDirs returns what it has made, also when it fails.
+func (s *Store) makeDirs(name string) (made []string, err error) {
+	for _, dir := range []string{name, path.Join(name, "tmp"), path.Join(name, "new"), path.Join(name, "cur")} {
+		err := s.root.Mkdir(dir, 0o700)
+		if err == nil {
+			made = append(made, dir)
+		} else if !errors.Is(err, fs.ErrExist) {
+			return made, err
+		}
+	}
+	return made, nil
+}
+
 // leftOver is the age at which a file in tmp is nobody's any more.
 const leftOver = 36 * time.Hour
 
 // sweep removes what crashes left in a tmp directory.
 func (s *Store) sweep(tmp string) error {
-	entries, err := readDir(s.root, tmp)
+	entries, err := disk.ReadDir(s.root, tmp)
 	if err != nil {
 		return err
 	}
@@ -170,13 +198,10 @@ func (s *Store) sweep(tmp string) error {
 	return nil
 }
 
-func readDir(root *os.Root, dir string) ([]fs.DirEntry, error) {
-	d, err := root.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer d.Close()
-	return d.ReadDir(-1)
+func (s *Store) isReady(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ready[name]
 }
 
 func (s *Store) setReady(name string, ready bool) {
@@ -231,7 +256,7 @@ func inodeOf(st fs.FileInfo) (int64, error) {
 
 // lockByte locks or unlocks one byte. The lock belongs to the open file, so it
 // goes when the process dies, and closing another descriptor does not drop it.
-func lockByte(f *os.File, offset int64, kind int16) error {
+func lockByte(f disk.File, offset int64, kind int16) error {
 	l := unix.Flock_t{Type: kind, Whence: 0, Start: offset, Len: 1}
 	err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &l)
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {

@@ -156,8 +156,14 @@ func TestDeliveryIsAllOrNothing(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(dir, "bob")); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.WriteFile(filepath.Join(dir, "bob"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if err := store(s, strings.NewReader("second\r\n"), "alice", "bob"); err == nil {
 		t.Error("delivered to a maildrop that is not there")
+	}
+	if err := os.Remove(filepath.Join(dir, "bob")); err != nil {
+		t.Fatal(err)
 	}
 	for _, sub := range []string{"new", "tmp"} {
 		if files, _ := os.ReadDir(filepath.Join(dir, "alice", sub)); len(files) != map[string]int{"new": 1}[sub] {

@@ -5,7 +5,7 @@ import (
 	"io"
 	"io/fs"
 
-	"xm/internal/safefile"
+	"xm/internal/disk"
 )
 
 // Maildrop is one user's mail as it was when it was opened, locked against
@@ -64,12 +64,12 @@ func (m *Maildrop) Open(i int) (io.ReadCloser, error) {
 	if m.isGone(i) {
 		return nil, fs.ErrNotExist
 	}
-	f, err := m.store.openFile(m.path(m.messages[i]))
+	f, err := m.store.root.OpenRead(m.path(m.messages[i]))
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := m.relocate(); err != nil {
 			return nil, err
 		}
-		f, err = m.store.openFile(m.path(m.messages[i]))
+		f, err = m.store.root.OpenRead(m.path(m.messages[i]))
 	}
 	if err != nil {
 		return nil, err
@@ -134,7 +134,7 @@ func (m *Maildrop) Delete(messages []int) error {
 		dirs[m.dirs[m.messages[i].dir]] = true
 	}
 	for dir := range dirs {
-		errs = append(errs, safefile.SyncDir(m.store.root, dir))
+		errs = append(errs, disk.SyncDir(m.store.root, dir))
 	}
 	return errors.Join(errs...)
 }

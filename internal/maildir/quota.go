@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"xm/internal/disk"
 )
 
 // ErrFull is matched by the error of Room, and of Commit, for a maildrop whose
@@ -195,7 +197,7 @@ func counts(maildrop string) [3]string {
 }
 
 func (s *Store) countDir(u *Usage, dir string, originals bool) error {
-	entries, err := readDir(s.root, dir)
+	entries, err := disk.ReadDir(s.root, dir)
 	if err != nil {
 		return err
 	}

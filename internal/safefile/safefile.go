@@ -15,6 +15,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"xm/internal/disk"
 )
 
 // TempPrefix begins the name of every temporary file.
@@ -23,8 +25,8 @@ const TempPrefix = ".tmp-"
 // File is a file being written: it has no name that a reader would look for
 // until Commit or CommitNew.
 type File struct {
-	*os.File
-	root      *os.Root
+	disk.File
+	root      disk.Dir
 	tmp, name string
 	done      bool
 }
@@ -32,7 +34,7 @@ type File struct {
 // Create starts a file that is to become name, a path below root, with the
 // given permissions. The caller ends it with Commit or CommitNew, and calls
 // Abort in any case.
-func Create(root *os.Root, name string, perm fs.FileMode) (*File, error) {
+func Create(root disk.Dir, name string, perm fs.FileMode) (*File, error) {
 	tmp := filepath.Join(filepath.Dir(name), TempPrefix+rand.Text())
 	f, err := create(root, tmp, os.O_EXCL, perm)
 	if err != nil {
@@ -71,7 +73,7 @@ func (f *File) publish(give func(from, to string) error) error {
 		return err
 	}
 	f.removeTemp()
-	return SyncDir(f.root, filepath.Dir(f.name))
+	return disk.SyncDir(f.root, filepath.Dir(f.name))
 }
 
 // inherit takes the mode and the owner over from the file to be replaced.
@@ -90,7 +92,7 @@ func (f *File) inherit() error {
 }
 
 // giveTo makes the owner of like the owner of f, if this process may do that.
-func giveTo(f *os.File, like fs.FileInfo) error {
+func giveTo(f disk.File, like fs.FileInfo) error {
 	owner, ok := like.Sys().(*syscall.Stat_t)
 	if !ok || os.Geteuid() != 0 {
 		return nil
@@ -100,7 +102,7 @@ func giveTo(f *os.File, like fs.FileInfo) error {
 
 // create makes a new file that belongs to the owner of its directory: what
 // root puts into a server's directory is the server's.
-func create(root *os.Root, name string, flag int, perm fs.FileMode) (*os.File, error) {
+func create(root disk.Dir, name string, flag int, perm fs.FileMode) (disk.File, error) {
 	dir, err := root.Stat(filepath.Dir(name))
 	if err != nil {
 		return nil, err
@@ -118,7 +120,7 @@ func create(root *os.Root, name string, flag int, perm fs.FileMode) (*os.File, e
 
 // OpenLock opens a file that exists to be locked, and makes it where it is
 // missing.
-func OpenLock(root *os.Root, name string) (*os.File, error) {
+func OpenLock(root disk.Dir, name string) (disk.File, error) {
 	return create(root, name, 0, 0o600)
 }
 
@@ -141,7 +143,7 @@ func (f *File) removeTemp() {
 // Replace makes data the content of name below root. A file that is replaced
 // hands down its mode and, as far as this process may give files away, its
 // owner: root editing a server's file must not lock the server out.
-func Replace(root *os.Root, name string, data []byte, perm fs.FileMode) error {
+func Replace(root disk.Dir, name string, data []byte, perm fs.FileMode) error {
 	return write(root, name, data, perm, func(f *File) error {
 		if err := f.inherit(); err != nil {
 			return err
@@ -152,11 +154,11 @@ func Replace(root *os.Root, name string, data []byte, perm fs.FileMode) error {
 
 // WriteNew creates name below root with data; it never overwrites. See
 // File.CommitNew.
-func WriteNew(root *os.Root, name string, data []byte, perm fs.FileMode) error {
+func WriteNew(root disk.Dir, name string, data []byte, perm fs.FileMode) error {
 	return write(root, name, data, perm, (*File).CommitNew)
 }
 
-func write(root *os.Root, name string, data []byte, perm fs.FileMode, commit func(*File) error) error {
+func write(root disk.Dir, name string, data []byte, perm fs.FileMode, commit func(*File) error) error {
 	f, err := Create(root, name, perm)
 	if err != nil {
 		return err
@@ -168,22 +170,9 @@ func write(root *os.Root, name string, data []byte, perm fs.FileMode, commit fun
 	return commit(f)
 }
 
-// SyncDir makes the names in a directory below root durable.
-func SyncDir(root *os.Root, dir string) error {
-	d, err := root.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
-		return fmt.Errorf("sync directory %s: %w", dir, err)
-	}
-	return nil
-}
-
 // Mkdir makes a directory below root where it is missing, durably. It belongs to
 // the owner of the directory that it is in.
-func Mkdir(root *os.Root, name string, perm fs.FileMode) error {
+func Mkdir(root disk.Dir, name string, perm fs.FileMode) error {
 	err := root.Mkdir(name, perm)
 	if errors.Is(err, fs.ErrExist) {
 		return nil
@@ -203,7 +192,11 @@ func Mkdir(root *os.Root, name string, perm fs.FileMode) error {
 	if err := giveTo(d, parent); err != nil {
 		return err
 	}
-	return SyncDir(root, filepath.Dir(name))
+	if err := disk.SyncDir(root, filepath.Dir(name)); err != nil {
+		_ = root.Remove(name) // so that it is made anew next time: see disk.Dir's Sync
+		return err
+	}
+	return nil
 }
 
 // MkdirAll makes a directory and its parents where they are missing, durably.
@@ -220,13 +213,10 @@ func MkdirAll(dir string, perm fs.FileMode) error {
 			return err
 		}
 	}
-	if err := os.Mkdir(dir, perm); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	root, err := os.OpenRoot(parent)
+	root, err := disk.OpenDir(parent)
 	if err != nil {
 		return err
 	}
 	defer root.Close()
-	return SyncDir(root, ".")
+	return Mkdir(root, filepath.Base(dir), perm)
 }

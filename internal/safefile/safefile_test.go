@@ -7,12 +7,14 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"xm/internal/disk"
 )
 
-func openRoot(t *testing.T) (*os.Root, string) {
+func openRoot(t *testing.T) (disk.Dir, string) {
 	t.Helper()
 	dir := t.TempDir()
-	root, err := os.OpenRoot(dir)
+	root, err := disk.OpenDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +84,7 @@ func TestAbortLeavesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.WriteString("half"); err != nil {
+	if _, err := f.Write([]byte("half")); err != nil {
 		t.Fatal(err)
 	}
 	f.Abort()

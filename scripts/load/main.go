@@ -3,17 +3,19 @@
 //
 //	load pop3 login  -addr HOST:PORT -user U -password P [-sessions N] [-for 5s]
 //	load pop3 retr   -addr HOST:PORT -user U%d -password P [-sessions N] [-pipeline] [-times N]
+//	load smtp send   -addr HOST:PORT -user U%d@D [-users N] [-sessions N] [-count N] [-octets N] [-maildirs 'DIR/*']
+//	load smtp idle   -addr HOST:PORT -sessions N
 //	load pop3 idle   -addr HOST:PORT -user U%d -password P -sessions N [-from N]
 //
 // login repeats login, STAT and QUIT; retr logs in once a session and retrieves
 // every message, -times over; idle logs in and stays, until its standard input
 // ends; without -user it does not log in. %d in the user's name is the session's number, from 0 (-from) on.
+// send delivers messages to the users, %d from 0 to -users, in turn.
 // Results are one line: what was done, how often, in how many seconds, and how
 // often in a second.
 package main
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -29,6 +31,8 @@ type options struct {
 	times                int
 	duration             time.Duration
 	pipeline             bool
+	users, count, octets int
+	maildirs             string
 }
 
 func (o options) userOf(session int) string {
@@ -41,17 +45,20 @@ type result struct {
 	count  int
 	octets int64
 	took   time.Duration
+	more   string
 }
 
 func (r result) String() string {
 	seconds := r.took.Seconds()
-	return fmt.Sprintf("%s %d in %.3f s: %.1f/s, %.1f MiB/s", r.what, r.count, seconds, float64(r.count)/seconds, float64(r.octets)/seconds/(1<<20))
+	return fmt.Sprintf("%s %d in %.3f s: %.1f/s, %.1f MiB/s%s", r.what, r.count, seconds, float64(r.count)/seconds, float64(r.octets)/seconds/(1<<20), r.more)
 }
 
 var works = map[string]func(options) (result, error){
 	"pop3 login": pop3Login,
 	"pop3 retr":  pop3Retr,
 	"pop3 idle":  pop3Idle,
+	"smtp send":  smtpSend,
+	"smtp idle":  smtpIdle,
 }
 
 func main() {
@@ -63,7 +70,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) < 2 || works[strings.Join(args[:2], " ")] == nil {
-		return errors.New("usage: load pop3 login|retr|idle -addr HOST:PORT -user U -password P")
+		return fmt.Errorf("usage: load pop3 login|retr|idle, or load smtp send|idle, -addr HOST:PORT ...")
 	}
 	var o options
 	flags := flag.NewFlagSet(strings.Join(args[:2], " "), flag.ExitOnError)
@@ -76,6 +83,10 @@ func run(args []string) error {
 	flags.IntVar(&o.times, "times", 1, "how often retr retrieves all")
 	flags.DurationVar(&o.duration, "for", 5*time.Second, "how long login goes on")
 	flags.BoolVar(&o.pipeline, "pipeline", false, "retr sends its commands ahead")
+	flags.IntVar(&o.users, "users", 1, "how many users send writes to")
+	flags.IntVar(&o.count, "count", 1000, "how many messages send sends")
+	flags.IntVar(&o.octets, "octets", 4096, "the size of a message")
+	flags.StringVar(&o.maildirs, "maildirs", "", "a pattern of Maildirs that the messages must arrive in")
 	if err := flags.Parse(args[2:]); err != nil {
 		return err
 	}

@@ -1,18 +1,21 @@
-package maildir
+package disk
 
 import (
 	"errors"
 	"io"
 	"io/fs"
 	"os"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 )
 
-// openFile opens a message, confined to the data directory as os.Root confines
-// it, but with one system call: os.Root has a dozen for a file in a Maildir, more
+// OpenRead has one system call: os.Root has a dozen for a file in a Maildir, more
 // than all the rest of a RETR. A kernel without openat2 gets them.
-func (s *Store) openFile(path string) (io.ReadCloser, error) {
+func (d dir) OpenRead(path string) (io.ReadCloser, error) {
+	if d.self == nil {
+		return d.Root.Open(path)
+	}
 	how := unix.OpenHow{
 		// A pipe in the place of the message must not keep us waiting.
 		Flags:   unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NOFOLLOW | unix.O_NONBLOCK,
@@ -20,19 +23,20 @@ func (s *Store) openFile(path string) (io.ReadCloser, error) {
 	}
 	var fd int
 	err := retry(func() (err error) {
-		fd, err = unix.Openat2(int(s.dir.Fd()), path, &how)
+		fd, err = unix.Openat2(d.fd, path, &how)
 		return err
 	})
+	runtime.KeepAlive(d.self)
 	switch {
 	case err == nil:
 		return &file{fd}, nil
 	case errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EPERM): // EPERM: a container's filter
-		return s.root.Open(path)
+		return d.Root.Open(path)
 	}
 	return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 }
 
-// file is a message that is open for reading.
+// file is one that is open for reading alone.
 type file struct{ fd int }
 
 func (f *file) Read(p []byte) (n int, err error) {

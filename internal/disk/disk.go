@@ -1,0 +1,188 @@
+// Package disk is the file system as far as users.txt and the mail store need
+// it: few operations, below one directory. OpenDir gives the real one. Tests run
+// the same code on others, which record what is done and what of it a crash may
+// undo (package disktest), or fail.
+package disk
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// Dir is an open directory. Names are paths below it, which they can't leave,
+// as with os.Root. It may be used concurrently.
+type Dir interface {
+	// Name is the path that the directory was opened with.
+	Name() string
+	Open(name string) (File, error)
+	OpenFile(name string, flag int, perm fs.FileMode) (File, error)
+	// OpenRead is Open for a regular file that is only read, and often.
+	OpenRead(name string) (io.ReadCloser, error)
+	// OpenDir opens a directory below this one. The caller closes it.
+	OpenDir(name string) (Dir, error)
+	Mkdir(name string, perm fs.FileMode) error
+	Link(oldname, newname string) error
+	Rename(oldname, newname string) error
+	// LinkTo and RenameTo give a file in this directory a name in another one of
+	// the same kind. Neither name is a path.
+	LinkTo(oldname string, to Dir, newname string) error
+	RenameTo(oldname string, to Dir, newname string) error
+	Remove(name string) error
+	Stat(name string) (fs.FileInfo, error)
+	Lstat(name string) (fs.FileInfo, error)
+	// Sync makes the names in the directory durable, not those in directories
+	// below it. After an error the names made since the last success may be lost,
+	// whatever a later Sync returns.
+	Sync() error
+	Close() error
+}
+
+// File is an open file, or a directory to be read.
+type File interface {
+	io.Reader
+	io.Writer
+	io.Seeker
+	io.Closer
+	ReadDir(n int) ([]fs.DirEntry, error)
+	Stat() (fs.FileInfo, error)
+	Chmod(mode fs.FileMode) error
+	Chown(uid, gid int) error
+	// Sync makes the content durable. After an error it may be lost, whatever a
+	// later Sync returns.
+	Sync() error
+	// Fd is the descriptor, for locks.
+	Fd() uintptr
+}
+
+// OpenDir opens a directory.
+func OpenDir(path string) (Dir, error) {
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		return nil, err
+	}
+	return newDir(root)
+}
+
+func newDir(root *os.Root) (Dir, error) {
+	self, err := root.Open(".")
+	if err != nil {
+		root.Close()
+		return nil, err
+	}
+	return dir{root, self, int(self.Fd())}, nil
+}
+
+// At gives the directory that root has open. The caller closes root.
+func At(root *os.Root) Dir { return dir{Root: root} }
+
+// dir is a real directory.
+type dir struct {
+	*os.Root
+	self *os.File // for what os.Root can't do; nil from At
+	fd   int      // self's
+}
+
+func (d dir) Close() error {
+	if d.self == nil {
+		return d.Root.Close()
+	}
+	return errors.Join(d.self.Close(), d.Root.Close())
+}
+
+func (d dir) Open(name string) (File, error) { return opened(d.Root.Open(name)) }
+
+func (d dir) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
+	return opened(d.Root.OpenFile(name, flag, perm))
+}
+
+// opened keeps a nil *os.File out of a File.
+func opened(f *os.File, err error) (File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+func (d dir) OpenDir(name string) (Dir, error) {
+	root, err := d.OpenRoot(name)
+	if err != nil {
+		return nil, err
+	}
+	return newDir(root)
+}
+
+func (d dir) LinkTo(oldname string, to Dir, newname string) error {
+	return between("linkat", d, oldname, to, newname, func(from, to int) error {
+		return unix.Linkat(from, oldname, to, newname, 0)
+	})
+}
+
+func (d dir) RenameTo(oldname string, to Dir, newname string) error {
+	return between("renameat", d, oldname, to, newname, func(from, to int) error {
+		return unix.Renameat(from, oldname, to, newname)
+	})
+}
+
+func between(op string, from dir, oldname string, to Dir, newname string, do func(from, to int) error) error {
+	there, ok := to.(dir)
+	err := fs.ErrInvalid
+	if ok && from.self != nil && there.self != nil && isName(oldname) && isName(newname) {
+		err = do(from.fd, there.fd)
+		runtime.KeepAlive(from.self)
+		runtime.KeepAlive(there.self)
+	}
+	if err != nil {
+		return &os.LinkError{Op: op, Old: oldname, New: newname, Err: err}
+	}
+	return nil
+}
+
+func isName(s string) bool { return filepath.IsLocal(s) && filepath.Base(s) == s && s != "." }
+
+func (d dir) Sync() error {
+	if d.self != nil {
+		return d.self.Sync()
+	}
+	f, err := d.Root.Open(".")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}
+
+// ReadFile returns the content of a file.
+func ReadFile(d Dir, name string) ([]byte, error) {
+	f, err := d.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(f)
+}
+
+// ReadDir returns what a directory holds, in no order.
+func ReadDir(d Dir, name string) ([]fs.DirEntry, error) {
+	f, err := d.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.ReadDir(-1)
+}
+
+// SyncDir makes the names in a directory below d durable.
+func SyncDir(d Dir, name string) error {
+	below, err := d.OpenDir(name)
+	if err != nil {
+		return err
+	}
+	defer below.Close()
+	return below.Sync()
+}

@@ -1,0 +1,224 @@
+package disktest
+
+import (
+	"fmt"
+	"hash/maphash"
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// event is what was done at one moment.
+type event struct {
+	inode  int
+	pieces []piece // each durable or not for itself
+	sync   bool    // an fsync of inode that began before event number began
+	began  int
+	failed bool
+	note   any // of Note
+}
+
+// piece is the smallest thing that a crash keeps or loses.
+type piece struct {
+	inode  int
+	name   string // of a directory: becomes that of target
+	target int
+	offset int // of a file: there it has data, and at least that length
+	data   []byte
+}
+
+const sectorSize = 512
+
+// sectors splits a write. The growth of the file is a piece of its own: a
+// file may have got its length and not its content.
+func sectors(inode, offset int, p []byte) []piece {
+	pieces := []piece{{inode: inode, offset: offset + len(p)}}
+	for len(p) > 0 {
+		n := min(len(p), sectorSize-offset%sectorSize)
+		pieces = append(pieces, piece{inode: inode, offset: offset, data: slices.Clone(p[:n])})
+		offset, p = offset+n, p[n:]
+	}
+	return pieces
+}
+
+// Note puts a note into the record: what was promised by now.
+func (d *Disk) Note(note any) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.log = append(d.log, event{note: note})
+}
+
+// What Crashes tries at each moment: every combination of up to Exhaustive
+// pieces, else so many.
+const (
+	Exhaustive = 12
+	samples    = 1 << 11
+)
+
+// Crashes calls check for each state that a crash may leave, at each moment of
+// the record since Settle, with the notes that were made before. A state that was checked
+// with the same notes is not checked again. It ends with the first error, and
+// returns how many states were checked.
+func (d *Disk) Crashes(seed uint64, check func(after *Disk, notes []any) error) (states int, err error) {
+	random := rand.New(rand.NewPCG(seed, 0))
+	seen := map[uint64]bool{}
+	hash := maphash.MakeSeed()
+	var notes []any
+	for now := range len(d.log) + 1 {
+		if now > 0 {
+			if e := d.log[now-1]; e.note != nil {
+				notes = append(notes, e.note)
+			} else if e.sync {
+				continue // it makes no new states possible
+			}
+		}
+		if now < d.settled {
+			continue
+		}
+		pieces, sure := d.pending(now)
+		for _, kept := range choices(random, sure) {
+			state := d.after(pieces, kept)
+			key := state.key(hash, len(notes))
+			if seen[key] {
+				continue
+			}
+			seen[key] = true
+			states++
+			if err := check(state, notes); err != nil {
+				return states, fmt.Errorf("crash after event %d of %d, %v of %d pieces kept: %w", now, len(d.log), count(kept), len(kept), err)
+			}
+		}
+	}
+	return states, nil
+}
+
+// pending lists the pieces of the first events, and which of them are durable.
+func (d *Disk) pending(now int) (pieces []piece, sure []bool) {
+	synced := map[int]int{} // inode: events before that number are durable
+	lost := map[int]int{}   // or never will be
+	durable := make([]bool, now)
+	for i := range now {
+		e := d.log[i]
+		if !e.sync {
+			continue
+		}
+		if e.failed {
+			lost[e.inode] = i // also what was done while it was under way
+			continue
+		}
+		for j := max(synced[e.inode], lost[e.inode]); j < e.began; j++ {
+			durable[j] = durable[j] || d.log[j].inode == e.inode
+		}
+		synced[e.inode] = max(synced[e.inode], e.began)
+	}
+	for i := range now {
+		for _, p := range d.log[i].pieces {
+			pieces, sure = append(pieces, p), append(sure, durable[i])
+		}
+	}
+	return pieces, sure
+}
+
+// choices are the combinations of pieces to be kept: the sure ones always.
+func choices(random *rand.Rand, sure []bool) [][]bool {
+	var open []int
+	for i, s := range sure {
+		if !s {
+			open = append(open, i)
+		}
+	}
+	choose := func(keep func(i int) bool) []bool {
+		kept := slices.Clone(sure)
+		for i, at := range open {
+			kept[at] = keep(i)
+		}
+		return kept
+	}
+	var all [][]bool
+	if len(open) <= Exhaustive {
+		for bits := range 1 << len(open) {
+			all = append(all, choose(func(i int) bool { return bits>>i&1 == 1 }))
+		}
+		return all
+	}
+	for _, v := range []bool{false, true} {
+		all = append(all, choose(func(int) bool { return v }))
+		for only := range open {
+			all = append(all, choose(func(i int) bool { return v == (i != only) }))
+		}
+	}
+	for len(all) < samples {
+		share := []float64{0.1, 0.5, 0.9}[random.IntN(3)]
+		all = append(all, choose(func(int) bool { return random.Float64() < share }))
+	}
+	return all
+}
+
+func count(kept []bool) (n int) {
+	for _, k := range kept {
+		if k {
+			n++
+		}
+	}
+	return n
+}
+
+// after is the disk that holds the kept pieces, and no record.
+func (d *Disk) after(pieces []piece, kept []bool) *Disk {
+	state := &Disk{synced: map[string]int{}}
+	long := time.Now().Add(-time.Hour) // at rest
+	for _, n := range d.inodes {
+		fresh := &inode{mode: n.mode, changed: long}
+		if n.mode.IsDir() {
+			fresh.names = map[string]int{}
+		}
+		state.inodes = append(state.inodes, fresh)
+	}
+	for i, p := range pieces {
+		if !kept[i] {
+			continue
+		}
+		n := state.inodes[p.inode]
+		switch {
+		case p.name == "":
+			n.content = overwrite(n.content, p.offset, p.data)
+		case p.target == none:
+			delete(n.names, p.name)
+		default:
+			n.names[p.name] = p.target
+		}
+	}
+	return state
+}
+
+// key tells states apart, by what can be reached.
+func (d *Disk) key(seed maphash.Seed, notes int) uint64 {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	fmt.Fprintln(&h, notes)
+	var visit func(n int, name string)
+	visit = func(n int, name string) {
+		fmt.Fprintf(&h, "%q %q\n", name, d.inodes[n].content)
+		if d.inodes[n].mode&fs.ModeDir == 0 {
+			return
+		}
+		for _, below := range slices.Sorted(maps.Keys(d.inodes[n].names)) {
+			visit(d.inodes[n].names[below], below)
+		}
+		h.WriteString("end\n")
+	}
+	visit(0, ".")
+	return h.Sum64()
+}
+
+// Settle makes all that was done durable.
+func (d *Disk) Settle() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for n := range d.inodes {
+		d.log = append(d.log, event{inode: n, sync: true, began: len(d.log)})
+	}
+	d.settled = len(d.log)
+}

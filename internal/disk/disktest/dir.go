@@ -1,0 +1,297 @@
+package disktest
+
+import (
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	"xm/internal/disk"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// dir is a directory of a Disk.
+type dir struct {
+	disk  *Disk
+	inode int
+	path  string
+}
+
+func (d dir) Name() string { return d.path }
+func (d dir) Close() error { return nil }
+func (d dir) Sync() error {
+	return d.fail("sync", ".", d.disk.sync(d.inode, d.path))
+}
+
+func (d dir) fail(op, name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &fs.PathError{Op: op, Path: path.Join(d.path, name), Err: err}
+}
+
+// do runs one operation, unless there is a fault.
+func (d dir) do(op, name string, f func() error) error {
+	err := d.disk.fault(op, path.Join(d.path, name))
+	if err == nil {
+		d.disk.mu.Lock()
+		defer d.disk.mu.Unlock()
+		err = f()
+	}
+	return d.fail(op, name, err)
+}
+
+func (d dir) Open(name string) (disk.File, error) { return d.OpenFile(name, os.O_RDONLY, 0) }
+
+func (d dir) OpenRead(name string) (io.ReadCloser, error) { return d.Open(name) }
+
+func (d dir) OpenFile(name string, flag int, perm fs.FileMode) (disk.File, error) {
+	var opened *file
+	err := d.do("open", name, func() error {
+		n, err := d.disk.find(d.inode, name)
+		switch {
+		case err == syscall.ENOENT && flag&os.O_CREATE != 0:
+			in, last, err := d.disk.walk(d.inode, name)
+			if err != nil {
+				return err
+			}
+			n = d.disk.newInode(perm)
+			d.disk.name(in, last, n)
+		case err != nil:
+			return err
+		case flag&os.O_EXCL != 0:
+			return syscall.EEXIST
+		}
+		opened = &file{disk: d.disk, inode: n, path: path.Join(d.path, name)}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return opened, nil
+}
+
+func (d dir) OpenDir(name string) (disk.Dir, error) {
+	var n int
+	err := d.do("open", name, func() (err error) {
+		n, err = d.disk.find(d.inode, name)
+		if err == nil && !d.disk.inodes[n].mode.IsDir() {
+			return syscall.ENOTDIR
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return dir{d.disk, n, path.Join(d.path, name)}, nil
+}
+
+func (d dir) Mkdir(name string, perm fs.FileMode) error {
+	return d.do("mkdir", name, func() error {
+		in, last, err := d.disk.walk(d.inode, name)
+		if err != nil {
+			return err
+		}
+		if _, ok := d.disk.inodes[in].names[last]; ok {
+			return syscall.EEXIST
+		}
+		d.disk.name(in, last, d.disk.newInode(fs.ModeDir|perm))
+		return nil
+	})
+}
+
+func (d dir) Link(oldname, newname string) error   { return d.LinkTo(oldname, d, newname) }
+func (d dir) Rename(oldname, newname string) error { return d.RenameTo(oldname, d, newname) }
+
+func (d dir) LinkTo(oldname string, to disk.Dir, newname string) error {
+	return d.give(oldname, to.(dir), newname, false)
+}
+
+func (d dir) RenameTo(oldname string, to disk.Dir, newname string) error {
+	return d.give(oldname, to.(dir), newname, true)
+}
+
+func (d dir) give(oldname string, to dir, newname string, rename bool) error {
+	return to.do("link", newname, func() error {
+		from, old, err := d.disk.walk(d.inode, oldname)
+		if err != nil {
+			return err
+		}
+		n, ok := d.disk.inodes[from].names[old]
+		if !ok {
+			return syscall.ENOENT
+		}
+		in, last, err := d.disk.walk(to.inode, newname)
+		if err != nil {
+			return err
+		}
+		if _, ok := d.disk.inodes[in].names[last]; ok && !rename {
+			return syscall.EEXIST
+		}
+		d.disk.name(in, last, n)
+		if rename {
+			d.disk.name(from, old, none)
+		}
+		return nil
+	})
+}
+
+func (d dir) Remove(name string) error {
+	return d.do("remove", name, func() error {
+		in, last, err := d.disk.walk(d.inode, name)
+		if err != nil {
+			return err
+		}
+		n, ok := d.disk.inodes[in].names[last]
+		if !ok {
+			return syscall.ENOENT
+		}
+		if len(d.disk.inodes[n].names) > 0 {
+			return syscall.ENOTEMPTY
+		}
+		d.disk.name(in, last, none)
+		return nil
+	})
+}
+
+func (d dir) Stat(name string) (fs.FileInfo, error) { return d.Lstat(name) }
+
+func (d dir) Lstat(name string) (st fs.FileInfo, err error) {
+	err = d.do("stat", name, func() error {
+		n, err := d.disk.find(d.inode, name)
+		if err == nil {
+			st = d.disk.info(path.Base(name), n)
+		}
+		return err
+	})
+	return st, err
+}
+
+// file is an open file or directory.
+type file struct {
+	disk   *Disk
+	inode  int
+	path   string
+	offset int
+	lock   *os.File // for Fd
+}
+
+func (f *file) Read(p []byte) (int, error) {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	content := f.disk.inodes[f.inode].content
+	if f.offset >= len(content) {
+		return 0, io.EOF
+	}
+	n := copy(p, content[f.offset:])
+	f.offset += n
+	return n, nil
+}
+
+func (f *file) Write(p []byte) (int, error) {
+	fault := f.disk.fault("write", f.path)
+	if fault != nil {
+		p = p[:len(p)/2]
+	}
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	f.disk.write(f.inode, f.offset, p)
+	f.offset += len(p)
+	return len(p), fault
+}
+
+func (f *file) Seek(offset int64, whence int) (int64, error) {
+	if whence != io.SeekStart {
+		return 0, fs.ErrInvalid
+	}
+	f.offset = int(offset)
+	return offset, nil
+}
+
+func (f *file) ReadDir(int) ([]fs.DirEntry, error) {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	if f.offset > 0 {
+		return nil, io.EOF
+	}
+	f.offset = 1
+	var entries []fs.DirEntry
+	for name, n := range f.disk.inodes[f.inode].names {
+		entries = append(entries, fs.FileInfoToDirEntry(f.disk.info(name, n)))
+	}
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return cmpName(a.Name(), b.Name()) })
+	return entries, nil
+}
+
+func cmpName(a, b string) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+func (f *file) Stat() (fs.FileInfo, error) {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	return f.disk.info(path.Base(f.path), f.inode), nil
+}
+
+func (f *file) Chmod(mode fs.FileMode) error { return nil }
+func (f *file) Chown(uid, gid int) error     { return nil }
+
+func (f *file) Sync() error {
+	if err := f.disk.sync(f.inode, f.path); err != nil {
+		return &fs.PathError{Op: "sync", Path: f.path, Err: err}
+	}
+	return nil
+}
+
+// Fd is that of a real file, which is nobody else's.
+func (f *file) Fd() uintptr {
+	if f.lock == nil {
+		lock, err := os.CreateTemp("", "disktest")
+		if err != nil {
+			panic(err)
+		}
+		os.Remove(lock.Name())
+		f.lock = lock
+	}
+	return f.lock.Fd()
+}
+
+func (f *file) Close() error {
+	if f.lock != nil {
+		f.lock.Close()
+	}
+	return nil
+}
+
+// info is a fs.FileInfo.
+type info struct {
+	name string
+	inode
+	sys syscall.Stat_t
+}
+
+func (d *Disk) info(name string, n int) info {
+	i := info{name: name, inode: *d.inodes[n]}
+	i.sys.Ino = uint64(n + 1)
+	i.sys.Mtim = syscall.NsecToTimespec(i.changed.UnixNano())
+	i.sys.Ctim = i.sys.Mtim
+	return i
+}
+
+func (i info) Name() string       { return i.name }
+func (i info) Size() int64        { return int64(len(i.content)) }
+func (i info) Mode() fs.FileMode  { return i.mode }
+func (i info) ModTime() time.Time { return i.changed }
+func (i info) IsDir() bool        { return i.mode.IsDir() }
+func (i info) Sys() any           { return &i.sys }

@@ -1,0 +1,63 @@
+package disktest
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Mutate proves that a crash test sees every fsync that the program in the
+// working directory asks for: it runs test, which must succeed, and again for
+// each call of Sync or SyncDir in the program's source with that call ignored,
+// which must fail.
+func Mutate(t *testing.T, test func(ignored func(site string) bool) error) {
+	t.Helper()
+	if err := test(func(string) bool { return false }); err != nil {
+		t.Fatal(err)
+	}
+	sites := syncSites(t)
+	if len(sites) == 0 {
+		t.Fatal("nothing is synced here")
+	}
+	for _, site := range sites {
+		t.Run(site, func(t *testing.T) {
+			err := test(func(s string) bool { return s == site })
+			if err == nil {
+				t.Errorf("nobody notices when the fsync at %s is left out", site)
+			}
+			t.Log(err)
+		})
+	}
+}
+
+// syncSites are the places in the working directory that sync.
+func syncSites(t *testing.T) (sites []string) {
+	t.Helper()
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		set := token.NewFileSet()
+		parsed, err := parser.ParseFile(set, name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(parsed, func(n ast.Node) bool {
+			if call, ok := n.(*ast.CallExpr); ok {
+				if f, ok := call.Fun.(*ast.SelectorExpr); ok && (f.Sel.Name == "Sync" || f.Sel.Name == "SyncDir") {
+					sites = append(sites, fmt.Sprintf("%s:%d", name, set.Position(call.Pos()).Line))
+				}
+			}
+			return true
+		})
+	}
+	return sites
+}

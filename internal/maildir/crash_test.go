@@ -1,0 +1,321 @@
+package maildir
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+
+	"xm/internal/disk"
+	"xm/internal/disk/disktest"
+)
+
+// What the test notes in the record, when it is promised: that a message is
+// there, that it is gone, and, before, that somebody is about to delete it.
+type (
+	accepted struct{ maildrop, body string }
+	deleting accepted
+	deleted  accepted
+	damaged  struct{} // a file that is to be set aside is there
+	repaired struct{} // it has been
+)
+
+// scenarios are what happens before the power fails. Each is short, so that
+// all states can be tried.
+var scenarios = map[string]func(*testing.T, *crashed){
+	"first message":  func(t *testing.T, c *crashed) { c.deliver("one", 700, "alice") },
+	"no message":     func(t *testing.T, c *crashed) { c.prepare("alice") },
+	"two recipients": func(t *testing.T, c *crashed) { c.prepare("alice"); c.deliver("one", 100, "alice", "bob") },
+	"large":          func(t *testing.T, c *crashed) { c.prepare("alice"); c.deliver("one", 100_000, "alice") },
+	"one by one": func(t *testing.T, c *crashed) {
+		c.prepare("alice")
+		c.deliver("one", 100, "alice")
+		c.deliver("two", 600, "alice")
+	},
+	"shared syncs":     together,
+	"deletion":         deletion,
+	"another process":  anotherProcess,
+	"repair":           repair,
+	"sync that failed": failedSync,
+	"shared failure":   sharedFailure,
+}
+
+// together has two deliveries come while a third waits for the disk, and one
+// more while they do.
+func together(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	synctest.Test(t, func(t *testing.T) {
+		var all sync.WaitGroup
+		come := [][]string{{"two", "three"}, {"four"}}
+		c.disk.During = func(name string) {
+			if name == "alice/new" && len(come) > 0 {
+				for _, id := range come[0] {
+					all.Go(func() { c.deliver(id, 100, "alice") })
+				}
+				come = come[1:]
+				synctest.Wait() // they have linked
+			}
+		}
+		c.deliver("one", 100, "alice")
+		all.Wait()
+		c.disk.During = nil
+	})
+	if c.disk.Synced("alice/new") != 3 {
+		t.Errorf("%d fsyncs for four deliveries", c.disk.Synced("alice/new"))
+	}
+}
+
+func deletion(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	c.deliver("one", 100, "alice")
+	c.deliver("two", 100, "alice")
+	c.disk.Settle()
+	c.remove("alice", "one")
+	c.deliver("three", 100, "alice")
+}
+
+const damagedName = "1.host,S=1000,W=1000"
+
+// repair has a file in new whose end is missing.
+func repair(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	f, err := c.disk.Root().OpenFile("alice/new/"+damagedName, os.O_CREATE, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Write([]byte("damaged")); err != nil {
+		t.Fatal(err)
+	}
+	c.disk.Settle()
+	c.disk.Note(damaged{})
+	if _, err := c.store.Check("alice", true); err != nil {
+		t.Fatal(err)
+	}
+	c.disk.Note(repaired{})
+}
+
+// checkRepair finds the damaged file where it may be.
+func checkRepair(root disk.Dir, isRepaired bool) error {
+	content, err := disk.ReadFile(root, "alice/new/"+damagedName)
+	switch {
+	case err == nil && isRepaired:
+		return errors.New("what was set aside is back")
+	case err == nil && string(content) == "damaged":
+		return nil
+	}
+	aside, err := disk.ReadDir(root, "alice/.broken")
+	for _, e := range aside {
+		if content, _ = disk.ReadFile(root, "alice/.broken/"+e.Name()); string(content) == "damaged" {
+			return nil
+		}
+	}
+	return fmt.Errorf("the damaged file is lost: %v", err)
+}
+
+// anotherProcess finds what one that was killed left, which is not durable.
+func anotherProcess(t *testing.T, c *crashed) {
+	c.disk.Fault = func(op, name string) error {
+		if op == "sync" {
+			return disktest.Killed
+		}
+		return nil
+	}
+	c.deliver("one", 100, "alice")
+	c.disk.Fault = nil
+	c.store = On(c.disk.Root(), "host")
+	c.deliver("two", 100, "alice")
+}
+
+// failedSync has one fsync after the other fail; the sender tries again.
+func failedSync(t *testing.T, c *crashed) {
+	for _, name := range []string{"alice", ".", "alice/tmp", "alice/new"} {
+		if strings.Contains(name, "/") {
+			c.prepare("alice")
+		}
+		c.failOnce(name)
+		c.deliver("one", 100, "alice")
+		c.deliver("one", 100, "alice")
+	}
+}
+
+// failOnce lets the next sync below a name fail.
+func (c *crashed) failOnce(below string) {
+	c.disk.Fault = func(op, name string) error {
+		if op == "sync" && (name == below || strings.HasPrefix(name, below+"/")) {
+			c.disk.Fault = nil
+			return syscall.EIO
+		}
+		return nil
+	}
+}
+
+// sharedFailure has a delivery come while an fsync is under way that will fail,
+// and may lose its name too.
+func sharedFailure(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	synctest.Test(t, func(t *testing.T) {
+		var all sync.WaitGroup
+		c.disk.During = func(name string) {
+			if name == "alice/new" {
+				c.disk.During = nil
+				all.Go(func() { c.deliver("two", 100, "alice") })
+				synctest.Wait() // it has linked
+				c.failOnce("alice/new")
+			}
+		}
+		c.deliver("one", 100, "alice")
+		all.Wait()
+	})
+}
+
+// crashed is a store whose power will fail.
+type crashed struct {
+	disk  *disktest.Disk
+	store *Store
+}
+
+// prepare makes a maildrop that is durable.
+func (c *crashed) prepare(maildrop string) {
+	d, err := c.store.Begin([]string{maildrop})
+	if err == nil {
+		d.Abort()
+	}
+	c.disk.Settle()
+}
+
+// body is a message whose every part tells where it belongs.
+func body(id string, octets int) string {
+	var b strings.Builder
+	for b.Len() < octets {
+		fmt.Fprintf(&b, "%s at %d\r\n", id, b.Len())
+	}
+	return b.String()
+}
+
+// deliver notes what was promised, if anything was.
+func (c *crashed) deliver(id string, octets int, maildrops ...string) {
+	text := body(id, octets)
+	if store(c.store, strings.NewReader(text), maildrops...) != nil {
+		return
+	}
+	for _, m := range maildrops {
+		c.disk.Note(accepted{m, text})
+	}
+}
+
+func (c *crashed) remove(maildrop, id string) {
+	m, err := c.store.Open([]string{maildrop})
+	if err != nil {
+		panic(err)
+	}
+	defer m.Close()
+	var chosen []int
+	var texts []string
+	for i := range m.Len() {
+		if text, err := content(m, i); err != nil || strings.HasPrefix(text, id) {
+			chosen, texts = append(chosen, i), append(texts, text)
+			c.disk.Note(deleting{maildrop, text})
+		}
+	}
+	if m.Delete(chosen) == nil {
+		for _, text := range texts {
+			c.disk.Note(deleted{maildrop, text})
+		}
+	}
+}
+
+func content(m *Maildrop, i int) (string, error) {
+	r, err := m.Open(i)
+	if err != nil {
+		return "", err
+	}
+	defer r.Close()
+	text, err := io.ReadAll(r)
+	if err == nil && int64(len(text)) != m.Size(i) {
+		err = fmt.Errorf("%d octets where %d are announced", len(text), m.Size(i))
+	}
+	return string(text), err
+}
+
+// check opens the store on what a crash left, and compares it with what was
+// promised.
+func check(after *disktest.Disk, notes []any) error {
+	if slices.Contains(notes, any(damaged{})) {
+		return checkRepair(after.Root(), slices.Contains(notes, any(repaired{})))
+	}
+	s := On(after.Root(), "host")
+	defer s.Close()
+	for _, maildrop := range []string{"alice", "bob"} {
+		m, err := s.Open([]string{maildrop})
+		if err != nil {
+			return err
+		}
+		defer m.Close()
+		var there []string
+		for i := range m.Len() {
+			text, err := content(m, i)
+			if err == nil && !whole(text) {
+				err = fmt.Errorf("a part of a message: %.100q", text)
+			}
+			if err != nil {
+				return fmt.Errorf("%s, %s: %w", maildrop, m.UID(i), err)
+			}
+			there = append(there, text)
+		}
+		for _, note := range notes {
+			if err := kept(note, maildrop, there, notes); err != nil {
+				return err
+			}
+		}
+	}
+	return store(s, strings.NewReader("afterwards\r\n"), "alice", "bob")
+}
+
+// whole reports whether a text is one that deliver has sent.
+func whole(text string) bool {
+	id, _, _ := strings.Cut(text, " ")
+	return text != "" && slices.ContainsFunc([]int{100, 600, 700, 100_000}, func(n int) bool { return text == body(id, n) })
+}
+
+func kept(note any, maildrop string, there []string, notes []any) error {
+	switch n := note.(type) {
+	case accepted:
+		if n.maildrop == maildrop && !slices.Contains(there, n.body) && !slices.Contains(notes, any(deleting(n))) {
+			return fmt.Errorf("%s has lost %.20q", maildrop, n.body)
+		}
+	case deleted:
+		if n.maildrop == maildrop && slices.Contains(there, n.body) {
+			return fmt.Errorf("%.20q is back in %s", n.body, maildrop)
+		}
+	}
+	return nil
+}
+
+// A message that was accepted survives a crash at any moment, whole and in every
+// maildrop; one that was not is there as a whole or not at all; and what was
+// deleted stays so. No fsync can be left out.
+func TestCrash(t *testing.T) {
+	total := 0
+	disktest.Mutate(t, func(ignored func(string) bool) error {
+		for _, name := range slices.Sorted(maps.Keys(scenarios)) {
+			c := &crashed{disk: disktest.New()}
+			c.disk.Ignored = ignored
+			c.store = On(c.disk.Root(), "host")
+			scenarios[name](t, c)
+			states, err := c.disk.Crashes(1, check)
+			total += states
+			if err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+		}
+		return nil
+	})
+	t.Log(total, "states")
+}

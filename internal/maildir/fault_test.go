@@ -1,0 +1,179 @@
+package maildir
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"xm/internal/disk"
+	"xm/internal/disk/disktest"
+)
+
+// faults are what goes wrong with a delivery, and where.
+var faults = []struct {
+	op, below string
+	err       syscall.Errno
+}{
+	{"write", "alice/tmp", syscall.ENOSPC},
+	{"write", "alice/tmp", syscall.EDQUOT},
+	{"write", "alice/tmp", syscall.EIO},
+	{"open", "alice/tmp", syscall.ENOSPC},
+	{"open", "alice/tmp", syscall.EMFILE},
+	{"open", "bob", syscall.EMFILE},
+	{"open", "alice", syscall.EACCES},
+	{"stat", "bob/new", syscall.EIO},
+	{"mkdir", "bob", syscall.EROFS},
+	{"sync", "alice/tmp", syscall.EIO},
+	{"sync", "alice/tmp", syscall.ENOSPC},
+	{"sync", "alice/new", syscall.EIO},
+	{"sync", "bob/new", syscall.EIO},
+	{"sync", "bob", syscall.EIO},
+	{"link", "alice/new", syscall.ENOSPC},
+	{"link", "bob/new", syscall.EACCES},
+	{"link", "bob/new", syscall.EROFS},
+}
+
+// A delivery that a fault meets fails with that fault's error, and nobody has
+// a part of the message; when the fault has gone, so does the failure.
+func TestFaults(t *testing.T) {
+	for _, prepared := range []bool{false, true} {
+		for _, f := range faults {
+			t.Run(fmt.Sprintf("%s %s %v prepared %v", f.op, f.below, f.err, prepared), func(t *testing.T) {
+				d := disktest.New()
+				s := On(d.Root(), "host")
+				if prepared {
+					if err := store(s, strings.NewReader("before\r\n"), "alice", "bob"); err != nil {
+						t.Fatal(err)
+					}
+				}
+				met := false
+				d.Fault = func(op, name string) error {
+					if op == f.op && (name == f.below || strings.HasPrefix(name, f.below+"/")) {
+						met = true
+						return f.err
+					}
+					return nil
+				}
+				err := store(s, strings.NewReader("during\r\n"), "alice", "bob")
+				d.Fault = nil
+				if !met && prepared { // what is open already needs no opening
+					return
+				}
+				if !errors.Is(err, f.err) {
+					t.Errorf("the delivery ended with %v", err)
+				}
+				want := map[bool][]string{true: {"before\r\n"}}[prepared]
+				haveOnly(t, s, want...)
+				if err := store(s, strings.NewReader("after\r\n"), "alice", "bob"); err != nil {
+					t.Errorf("when the fault has gone: %v", err)
+				}
+				haveOnly(t, s, append(want, "after\r\n")...)
+			})
+		}
+	}
+}
+
+// haveOnly checks what alice and bob have, and that no tmp has anything.
+func haveOnly(t *testing.T, s *Store, want ...string) {
+	t.Helper()
+	for _, maildrop := range []string{"alice", "bob"} {
+		m, err := s.Open([]string{maildrop})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		var have []string
+		for i := range m.Len() {
+			text, err := content(m, i)
+			if err != nil {
+				t.Error(err)
+			}
+			have = append(have, text)
+		}
+		slices.Sort(have)
+		slices.Sort(want)
+		if !slices.Equal(have, want) {
+			t.Errorf("%s has %q, want %q", maildrop, have, want)
+		}
+		if left, err := disk.ReadDir(s.root, maildrop+"/tmp"); err != nil || len(left) > 0 {
+			t.Errorf("%s/tmp holds %v, %v", maildrop, left, err)
+		}
+	}
+}
+
+// A deletion that could not be synced is not said to be done.
+func TestFailedDeletion(t *testing.T) {
+	for _, op := range []string{"sync", "remove"} {
+		d := disktest.New()
+		s := On(d.Root(), "host")
+		if err := store(s, strings.NewReader("hello\r\n"), "alice"); err != nil {
+			t.Fatal(err)
+		}
+		m, err := s.Open([]string{"alice"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		d.Fault = func(is, name string) error {
+			if is == op {
+				return syscall.EIO
+			}
+			return nil
+		}
+		if err := m.Delete([]int{0}); !errors.Is(err, syscall.EIO) {
+			t.Errorf("%s failed: %v", op, err)
+		}
+	}
+}
+
+// A file system that is full refuses messages, shows no part of one, and takes
+// them again when there is room.
+func TestFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=256k,mode=700"); err != nil {
+		t.Skipf("a small file system can't be mounted: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	s, err := New(dir, "host")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var want []string
+	for {
+		text := body(fmt.Sprint("message", len(want)), 10_000)
+		err := store(s, strings.NewReader(text), "alice", "bob")
+		if errors.Is(err, syscall.ENOSPC) {
+			break
+		}
+		if err != nil || len(want) > 1000 {
+			t.Fatalf("after %d messages: %v", len(want), err)
+		}
+		want = append(want, text)
+	}
+	haveOnly(t, s, want...)
+	for _, maildrop := range []string{"alice", "bob"} {
+		names, err := filepath.Glob(filepath.Join(dir, maildrop, "new", "*"))
+		if err != nil || len(names) != len(want) {
+			t.Fatalf("%v, %v", names, err)
+		}
+		for _, name := range names {
+			if err := os.Remove(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := store(s, strings.NewReader("room again\r\n"), "alice", "bob"); err != nil {
+		t.Error(err)
+	}
+	haveOnly(t, s, "room again\r\n")
+}

@@ -1,0 +1,192 @@
+# SMTP beside Postfix: part of bench.sh. Both write to Maildirs on the same file
+# system and sync each message before its 250; Postfix is an instance of its own,
+# with Debian's defaults and what is said below. The load is scripts/load's.
+#
+# Needs root, as Postfix does, and (Debian) postfix. RUNS rounds are made, in
+# each of which the servers take turns; medians are printed.
+PATH=$PATH:/usr/sbin
+users=8
+
+smtp() {
+  need postfix python3 dd
+  [ "$(id -u)" = 0 ] || { echo 'bench.sh: Postfix needs root' >&2; exit 1; }
+  (cd "$repo" && go build -o "$work/" . ./scripts/load ./scripts/nosync)
+  chmod 711 "$work" # Postfix's daemons pass through
+  cd "$work"
+  export XDG_CONFIG_HOME=$work/config
+  unset XM_CONFIG XM_KEYS
+  xm_server xm
+  xm_server nosync ./nosync
+  postfix_server
+  printf 'Medians of %s, messages of 4 KiB to %s users; %s, %s cores, %s, load of others %s.\n\n' "$runs" "$users" \
+    "$(date +%F)" "$(nproc)" "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)" "$(cut -d' ' -f1 /proc/loadavg)"
+  against_postfix
+  large
+  full_maildrop
+  idle
+}
+
+# free_port: one that nobody listens on now.
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+declare -A port pid drops
+# xm_server NAME [WRAPPER]: xm smtpd with its own data.
+xm_server() {
+  local name=$1 i
+  shift
+  printf '[smtp]\nmax_connections = 20000\nmax_per_address = 20000\n' >xm.toml
+  for i in $(seq 0 $((users - 1))); do
+    echo secret | ./xm --data "$name.data" user add --password-file - "u$i@localhost" 2>/dev/null
+  done
+  "$@" ./xm --config xm.toml --data "$name.data" smtpd --listen 127.0.0.1:0 2>"$name.log" &
+  pid[$name]=$!
+  processes+=($!)
+  for _ in $(seq 100); do
+    port[$name]=$(sed -n 's/.*msg=listening service=smtp addr=127.0.0.1:\([0-9]*\).*/\1/p' "$name.log")
+    [ -z "${port[$name]}" ] || break
+    kill -0 "${pid[$name]}" || { cat "$name.log" >&2; exit 1; }
+    sleep 0.1
+  done
+  drops[$name]="$work/$name.data/*"
+}
+
+postfix_server() {
+  local dir=$work/postfix i
+  port[postfix]=$(free_port)
+  mkdir "$dir" "$dir/queue"
+  install -d -o postfix "$dir/data"
+  install -d -o 65534 "$dir/mail"
+  for i in $(seq 0 $((users - 1))); do echo "u$i@bench.example u$i/"; done >"$dir/mailboxes"
+  # Nothing is looked up in DNS, no client is held back, and no part of the
+  # queue waits for another: the defaults favour a machine that does other things.
+  cat >"$dir/main.cf" <<CF
+compatibility_level = 3.6
+myhostname = postfix.example
+mydestination =
+queue_directory = $dir/queue
+data_directory = $dir/data
+maillog_file = $dir/log
+maillog_file_prefixes = $dir
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+smtpd_peername_lookup = no
+alias_maps =
+alias_database =
+default_database_type = texthash
+in_flow_delay = 0
+smtpd_client_connection_count_limit = 0
+virtual_mailbox_domains = bench.example
+virtual_mailbox_base = $dir/mail
+virtual_mailbox_maps = texthash:$dir/mailboxes
+virtual_uid_maps = static:65534
+virtual_gid_maps = static:65534
+CF
+  cat >"$dir/master.cf" <<CF
+127.0.0.1:${port[postfix]} inet n - n - - smtpd
+pickup    unix n - n 60  1 pickup
+cleanup   unix n - n -   0 cleanup
+qmgr      unix n - n 300 1 qmgr
+rewrite   unix - - n - - trivial-rewrite
+bounce    unix - - n - 0 bounce
+defer     unix - - n - 0 bounce
+trace     unix - - n - 0 bounce
+proxymap  unix - - n - - proxymap
+showq     unix n - n - - showq
+error     unix - - n - - error
+retry     unix - - n - - error
+virtual   unix - n n - - virtual
+anvil     unix - - n - 1 anvil
+postlog   unix-dgram n - n - 1 postlogd
+CF
+  postfix -c "$dir" start >"$dir.start" 2>&1 || { cat "$dir.start" >&2; exit 1; }
+  postfixes+=("$dir")
+  drops[postfix]="$dir/mail/*"
+}
+
+# send SERVER SESSIONS COUNT [OCTETS [USERS]]: messages in a second, until 250 and until in the Maildir.
+send() {
+  local domain=localhost
+  [ "$1" = postfix ] && domain=bench.example
+  ./load smtp send -addr "127.0.0.1:${port[$1]}" -user "u%d@$domain" -users "${5:-$users}" -sessions "$2" -count "$3" \
+    -octets "${4:-4096}" -maildirs "${drops[$1]}" >sent || { echo "bench.sh: $1 failed" >&2; exit 1; }
+  sed 's/.* s: \([0-9.]*\)\/s, .*: \([0-9.]*\)\/s$/\1 \2/' sent
+}
+
+# middle FILE COLUMN: the median.
+middle() { awk -v c="$2" '{print $c}' "$1" | sort -n | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}'; }
+over() { awk -v a="$1" -v b="$2" 'BEGIN {printf "%.2f", a / b}'; }
+
+# against_postfix takes so many messages that a round lasts some seconds.
+against_postfix() {
+  local n server round
+  local -A count=([postfix 1]=300 [postfix 16]=1000 [postfix 64]=1500 [xm 1]=1000 [xm 16]=3000 [xm 64]=6000)
+  for round in $(seq "$runs"); do
+    for n in 1 16 64; do
+      for server in postfix xm nosync; do
+        send "$server" "$n" "${count[${server/nosync/xm} $n]}" >>"rate.$server.$n"
+      done
+    done
+  done
+  printf '| connections | xm, messages/s | Postfix, until its 250 | until in the Maildir | xm / Postfix | | xm without fsync | xm / that |\n|---|---|---|---|---|---|---|---|\n'
+  for n in 1 16 64; do
+    local x p m w
+    x=$(middle "rate.xm.$n" 2) p=$(middle "rate.postfix.$n" 1) m=$(middle "rate.postfix.$n" 2) w=$(middle "rate.nosync.$n" 2)
+    printf '| %s | %.0f | %.0f | %.0f | %s | %s | %.0f | %s |\n' "$n" "$x" "$p" "$m" "$(over "$x" "$p")" "$(over "$x" "$m")" "$w" "$(over "$x" "$w")"
+  done
+}
+
+# large compares messages of 1 MiB with files of that size that dd writes and
+# syncs, as many at once.
+large() {
+  local round began
+  for round in $(seq "$runs"); do
+    send xm 8 200 1048576 >>rate.large
+    mkdir -p dd
+    began=$(date +%s.%N)
+    seq 200 | xargs -P 8 -I{} dd if=/dev/zero "of=dd/{}" bs=1M count=1 conv=fsync status=none
+    awk -v a="$began" -v b="$(date +%s.%N)" 'BEGIN {print 200 / (b - a)}' >>rate.dd
+    began=$(date +%s.%N)
+    dd if=/dev/zero of=dd/one bs=1M count=200 conv=fsync status=none
+    awk -v a="$began" -v b="$(date +%s.%N)" 'BEGIN {print 200 / (b - a)}' >>rate.dd1
+    rm -r dd
+  done
+  local x d one
+  x=$(middle rate.large 2) d=$(middle rate.dd 1) one=$(middle rate.dd1 1)
+  printf '\n1 MiB, 8 connections: xm %.0f MiB/s; dd conv=fsync, 8 at once, %.0f: %s; one dd of 200 MiB %.0f: %s\n' "$x" "$d" "$(over "$x" "$d")" "$one" "$(over "$x" "$one")"
+}
+
+# full_maildrop delivers to a maildrop that is empty and to one of 100,000 messages.
+full_maildrop() {
+  local full="$work/xm.data/full@localhost" round
+  echo secret | ./xm --data xm.data user add --password-file - full@localhost 2>/dev/null
+  echo secret | ./xm --data xm.data user add --password-file - empty@localhost 2>/dev/null
+  mkdir -m 700 "$full" "$full/new" "$full/cur" "$full/tmp"
+  (cd "$full/new" && seq -f '%.0f.M0R0.bench,S=0,W=0' 100000 | xargs touch)
+  for round in $(seq "$runs"); do
+    for user in empty full; do
+      ./load smtp send -addr "127.0.0.1:${port[xm]}" -user "$user@localhost" -sessions 16 -count 2000 >sent
+      sed 's/.* s: \([0-9.]*\)\/s, .*/\1/' sent >>"rate.$user"
+    done
+  done
+  local e f
+  e=$(middle rate.empty 1) f=$(middle rate.full 1)
+  printf '\n16 connections to one maildrop: %.0f messages/s; with 100,000 messages in it %.0f: %s\n' "$e" "$f" "$(over "$f" "$e")"
+}
+
+# idle has 10,000 sessions with a server that has done nothing else.
+idle() {
+  xm_server idle
+  local before after
+  ulimit -n "$(ulimit -Hn)"
+  mkfifo hold
+  ./load smtp idle -addr "127.0.0.1:${port[idle]}" -sessions 10000 <hold >idle.out &
+  processes+=($!)
+  exec 9>hold
+  for _ in $(seq 600); do
+    grep -q ready idle.out && break
+    sleep 0.1
+  done
+  grep -q ready idle.out || { echo 'bench.sh: the sessions do not start' >&2; exit 1; }
+  printf '\n10,000 idle sessions: %s MiB\n' "$(awk '/^VmHWM/ {print int($2 / 1024)}' "/proc/${pid[idle]}/status")"
+  exec 9>&-
+}

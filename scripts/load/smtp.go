@@ -1,0 +1,207 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// smtp is an SMTP session. It sends MAIL, RCPT and DATA at once where the server
+// lets it (RFC 2920).
+type smtp struct {
+	conn       net.Conn
+	in         *bufio.Reader
+	pipelining bool
+}
+
+func dialSMTP(addr string) (*smtp, error) {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	s := &smtp{conn: conn, in: bufio.NewReaderSize(conn, 1024)}
+	if _, err := s.reply("220"); err != nil {
+		return nil, err
+	}
+	if _, err := io.WriteString(conn, "EHLO load.example\r\n"); err != nil {
+		return nil, err
+	}
+	said, err := s.reply("250")
+	s.pipelining = strings.Contains(said, "PIPELINING")
+	return s, err
+}
+
+// reply reads one that must begin with code.
+func (s *smtp) reply(code string) (string, error) {
+	var all []byte
+	for {
+		l, err := s.in.ReadSlice('\n')
+		if err != nil {
+			return "", err
+		}
+		all = append(all, l...)
+		if len(l) < 4 || string(l[:3]) != code {
+			return "", fmt.Errorf("the server says %q", l)
+		}
+		if l[3] == ' ' {
+			return string(all), nil
+		}
+	}
+}
+
+// send sends a message, which ends with CRLF and has no line with a dot at its
+// beginning.
+func (s *smtp) send(to string, message []byte) error {
+	commands := []string{"MAIL FROM:<load@load.example>\r\n", "RCPT TO:<" + to + ">\r\n", "DATA\r\n"}
+	codes := []string{"250", "250", "354"}
+	if s.pipelining {
+		if _, err := io.WriteString(s.conn, strings.Join(commands, "")); err != nil {
+			return err
+		}
+	}
+	for i, code := range codes {
+		if !s.pipelining {
+			if _, err := io.WriteString(s.conn, commands[i]); err != nil {
+				return err
+			}
+		}
+		if _, err := s.reply(code); err != nil {
+			return err
+		}
+	}
+	text := net.Buffers{message, []byte(".\r\n")}
+	if _, err := text.WriteTo(s.conn); err != nil {
+		return err
+	}
+	_, err := s.reply("250")
+	return err
+}
+
+// message has so many octets, one of them its number.
+func message(number int64, octets int) []byte {
+	m := fmt.Appendf(nil, "From: load@load.example\r\nSubject: message %d\r\n\r\n", number)
+	for len(m) < octets {
+		m = append(m, "All work and no play makes Jack a dull boy, as the proverb has it.\r\n"...)
+	}
+	return append(bytes.TrimRight(m[:octets-2], "\r\n"), "\r\n"...)
+}
+
+// smtpSend sends -count messages to the users in turn, and, with -maildirs, waits
+// until all of them are there.
+func smtpSend(o options) (result, error) {
+	all := make([]*smtp, o.sessions)
+	if err := o.each(func(i int) (err error) {
+		all[i], err = dialSMTP(o.addr)
+		return err
+	}); err != nil {
+		return result{}, err
+	}
+	before, err := delivered(o.maildirs)
+	if err != nil {
+		return result{}, err
+	}
+	var next, octets atomic.Int64
+	took := make([][]time.Duration, o.sessions)
+	began := time.Now()
+	err = o.each(func(i int) error {
+		defer all[i].conn.Close()
+		for n := next.Add(1); n <= int64(o.count); n = next.Add(1) {
+			m := message(n, o.octets)
+			sent := time.Now()
+			if err := all[i].send(strings.ReplaceAll(o.user, "%d", fmt.Sprint(n%int64(o.users))), m); err != nil {
+				return err
+			}
+			took[i] = append(took[i], time.Since(sent))
+			octets.Add(int64(len(m)))
+		}
+		return nil
+	})
+	r := result{what: "messages", count: o.count, octets: octets.Load(), took: time.Since(began)}
+	if err != nil {
+		return r, err
+	}
+	times := slices.Sorted(slices.Values(slices.Concat(took...)))
+	r.more = fmt.Sprintf("; median %v, 99%% within %v", round(times[len(times)/2]), round(times[len(times)*99/100]))
+	if o.maildirs == "" {
+		return r, nil
+	}
+	for {
+		now, err := delivered(o.maildirs)
+		if err != nil {
+			return r, err
+		}
+		if now >= before+o.count {
+			break
+		}
+		if time.Since(began) > arrival {
+			return r, fmt.Errorf("%d of %d messages have arrived", now-before, o.count)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	in := time.Since(began)
+	r.more += fmt.Sprintf("; in the Maildirs after %.3f s: %.1f/s", in.Seconds(), float64(o.count)/in.Seconds())
+	return r, nil
+}
+
+func round(d time.Duration) time.Duration { return d.Round(10 * time.Microsecond) }
+
+// arrival is how long messages may take from the 250 to the Maildir.
+const arrival = 5 * time.Minute
+
+// delivered counts the new messages in Maildirs.
+func delivered(pattern string) (n int, err error) {
+	if pattern == "" {
+		return 0, nil
+	}
+	dirs, err := filepath.Glob(filepath.Join(pattern, "new"))
+	for _, dir := range dirs {
+		d, e := os.Open(dir)
+		if e != nil {
+			return 0, e
+		}
+		names, e := d.Readdirnames(-1)
+		d.Close()
+		err = errors.Join(err, e)
+		n += len(names)
+	}
+	return n, err
+}
+
+// smtpIdle greets and stays.
+func smtpIdle(o options) (result, error) {
+	var open []net.Conn
+	var mu sync.Mutex
+	began := time.Now()
+	turns := make(chan struct{}, atOnce)
+	err := o.each(func(int) error {
+		turns <- struct{}{}
+		defer func() { <-turns }()
+		s, err := dialSMTP(o.addr)
+		if err == nil {
+			mu.Lock()
+			defer mu.Unlock()
+			open = append(open, s.conn)
+		}
+		return err
+	})
+	r := result{what: "idle sessions", count: len(open), took: time.Since(began)}
+	if err != nil {
+		return r, err
+	}
+	fmt.Println("ready")
+	_, err = io.Copy(io.Discard, os.Stdin)
+	for _, c := range open {
+		c.Close()
+	}
+	return r, err
+}

@@ -1,0 +1,88 @@
+package userdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"xm/internal/disk"
+	"xm/internal/safefile"
+)
+
+// BrokenLines is the file into which SetAside puts lines of users.txt.
+const BrokenLines = ".users.txt.broken"
+
+// BrokenLine is a line of users.txt that is nobody's record.
+type BrokenLine struct {
+	Number int    // from 1
+	Name   string // the first field
+	Err    error
+	text   string
+}
+
+// Check returns the lines of users.txt that can't be read, or whose name stands
+// on an earlier one.
+func (db *DB) Check() ([]BrokenLine, error) {
+	s, err := db.read()
+	if err != nil {
+		return nil, err
+	}
+	return brokenLines(s.lines), nil
+}
+
+func brokenLines(lines []string) (broken []BrokenLine) {
+	seen := map[string]int{}
+	for i, text := range lines {
+		line := trimCR(text)
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		r, err := ParseRecord(line)
+		if err == nil {
+			if first, twice := seen[r.Name.exact()]; twice {
+				err = fmt.Errorf("%s stands on line %d already", r.Name, first)
+			} else {
+				seen[r.Name.exact()] = i + 1
+			}
+		}
+		if err != nil {
+			broken = append(broken, BrokenLine{i + 1, firstField(line), err, text})
+		}
+	}
+	return broken
+}
+
+// SetAside moves the broken lines of users.txt to the end of .users.txt.broken,
+// durably: at worst, a crash leaves them in both. It returns those it has moved.
+func (db *DB) SetAside(ctx context.Context) (broken []BrokenLine, err error) {
+	err = db.update(ctx, func(s *snapshot) ([]string, error) {
+		broken = brokenLines(s.lines)
+		if len(broken) == 0 {
+			return s.lines, nil
+		}
+		before, err := disk.ReadFile(db.root, BrokenLines)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		aside := strings.Builder{}
+		aside.Write(before)
+		isBroken := map[int]bool{}
+		for _, b := range broken {
+			aside.WriteString(b.text + "\n")
+			isBroken[b.Number] = true
+		}
+		if err := safefile.Replace(db.root, BrokenLines, []byte(aside.String()), 0o600); err != nil {
+			return nil, err
+		}
+		var kept []string
+		for i, line := range s.lines {
+			if !isBroken[i+1] {
+				kept = append(kept, line)
+			}
+		}
+		return kept, nil
+	})
+	return broken, err
+}
