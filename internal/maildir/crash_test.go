@@ -123,7 +123,7 @@ func checkRepair(root disk.Dir, isRepaired bool) error {
 func anotherProcess(t *testing.T, c *crashed) {
 	c.disk.Fault = func(op, name string) error {
 		if op == "sync" {
-			return disktest.Killed
+			return disktest.ErrKilled
 		}
 		return nil
 	}

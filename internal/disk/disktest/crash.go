@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"testing"
 	"time"
 )
 
@@ -50,12 +51,14 @@ func (d *Disk) Note(note any) {
 	d.log = append(d.log, event{note: note})
 }
 
-// What Crashes tries at each moment: every combination of up to Exhaustive
-// pieces, else so many.
-const (
-	Exhaustive = 12
-	samples    = 1 << 11
-)
+// effort is what Crashes tries at each moment: every combination of up to 12
+// pieces, else 2048. In a short test, under the race detector say, it is less.
+func effort() (exhaustive, samples int) {
+	if testing.Short() {
+		return 6, 1 << 6
+	}
+	return 12, 1 << 11
+}
 
 // Crashes calls check for each state that a crash may leave, at each moment of
 // the record since Settle, with the notes that were made before. A state that was checked
@@ -137,7 +140,8 @@ func choices(random *rand.Rand, sure []bool) [][]bool {
 		return kept
 	}
 	var all [][]bool
-	if len(open) <= Exhaustive {
+	exhaustive, samples := effort()
+	if len(open) <= exhaustive {
 		for bits := range 1 << len(open) {
 			all = append(all, choose(func(i int) bool { return bits>>i&1 == 1 }))
 		}

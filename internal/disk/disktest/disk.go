@@ -22,8 +22,8 @@ import (
 	"xm/internal/disk"
 )
 
-// Killed is a fault that stands for the end of the process: nothing was done.
-var Killed = errors.New("the process was killed")
+// ErrKilled is a fault that stands for the end of the process: nothing was done.
+var ErrKilled = errors.New("the process was killed")
 
 // Disk is a disk in memory. Its fields are set before it is used.
 type Disk struct {
@@ -157,7 +157,7 @@ func (d *Disk) sync(inode int, name string) error {
 	err := d.fault("sync", name)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err == Killed || err == nil && d.Ignored != nil && d.Ignored(site) {
+	if err == ErrKilled || err == nil && d.Ignored != nil && d.Ignored(site) {
 		return err
 	}
 	d.log = append(d.log, event{inode: inode, sync: true, began: began, failed: err != nil})
