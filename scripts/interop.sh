@@ -9,12 +9,13 @@
 #   smtp       sending with TLS and AUTH: mail clients, libraries, Postfix
 #   pop3       fetching, leaving and deleting with TLS: mail clients, libraries
 #   replies    what xm and Postfix answer to odd input, side by side
+#   client     the mail client, with Postfix and Dovecot, and with xm
 #
 # A program that is missing, or a part that ran no case, is a failure. Each part
 # names the Debian packages that it needs; .ci/run installs all of them.
 set -euo pipefail
 repo=$(cd "$(dirname "$0")/.." && pwd)
-parts=(payloads mail keys smtp pop3 replies)
+parts=(payloads mail keys smtp pop3 replies client)
 work=$(mktemp -d)
 . "$repo/scripts/interop/lib.sh"
 trap finish EXIT
