@@ -55,13 +55,6 @@ func (r *roff) item(head, text string) {
 	r.text(text)
 }
 
-// example writes lines that keep their breaks.
-func (r *roff) example(text string) {
-	r.WriteString(".nf\n")
-	r.text(strings.TrimRight(text, "\n"))
-	r.WriteString(".fi\n")
-}
-
 // escapeRoff keeps a line from being read as a request, and its characters as
 // they are typed.
 func escapeRoff(line string) string {

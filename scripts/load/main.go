@@ -70,7 +70,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) < 2 || works[strings.Join(args[:2], " ")] == nil {
-		return fmt.Errorf("usage: load pop3 login|retr|idle, or load smtp send|idle, -addr HOST:PORT ...")
+		return fmt.Errorf("usage: load pop3 login|retr|idle, or load smtp send|idle; -addr HOST:PORT says where")
 	}
 	var o options
 	flags := flag.NewFlagSet(strings.Join(args[:2], " "), flag.ExitOnError)
