@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -225,7 +226,7 @@ func TestLoginLimitIsPerAddress(t *testing.T) {
 		if strings.HasPrefix(command, "USER") {
 			got = c.cmd("")
 		}
-		if !strings.HasPrefix(got, "-ERR [SYS/TEMP] too many failed logins") {
+		if !strings.HasPrefix(got, "-ERR [SYS/TEMP] too many logins") {
 			t.Errorf("%.4s: %s", command, got)
 		}
 		if _, err := c.in.ReadByte(); err == nil {
@@ -336,9 +337,27 @@ type panics struct{ testUsers }
 
 func (panics) Authenticate(context.Context, string, string) (string, bool, error) { panic("a bug") }
 
+// lockedBuffer is a log that is read while sessions end.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
 // A panic in a login ends that session alone.
 func TestPanicInLogin(t *testing.T) {
-	var log bytes.Buffer
+	var log lockedBuffer
 	s, _ := newServer()
 	s.Users, s.Log = panics{}, slog.New(slog.NewTextHandler(&log, nil))
 	addr := serve(t, s, asIs)

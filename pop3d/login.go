@@ -76,7 +76,14 @@ func (s *session) pass(args []string) reply {
 		return s.needsTLS()
 	}
 	return s.loginApart("PASS", exchange, func() (string, error) {
+		done, ok := s.srv.Logins.Begin(s.conn.Peer())
+		if !ok {
+			return "", sasl.ErrTooMany
+		}
+		failed := true // as long as nothing else is known: Users may panic
+		defer func() { done(failed) }()
 		_, _, err := exchange.Next(s.conn.Context(), response)
+		failed = errors.Is(err, sasl.ErrFailed)
 		return exchange.User(), err
 	})
 }
@@ -96,7 +103,7 @@ func (s *session) auth(args []string) reply {
 		initial = &args[1]
 	}
 	return s.loginApart(mechanism, exchange, func() (string, error) {
-		return exchange.Converse(s.conn.Context(), initial, s.challenge)
+		return s.srv.Logins.Converse(s.conn.Context(), s.conn.Peer(), exchange, initial, s.challenge)
 	})
 }
 
@@ -137,17 +144,10 @@ func (s *session) loginApart(mechanism string, exchange *sasl.Server, converse f
 
 // login runs an exchange, and opens the maildrop of whoever it was.
 func (s *session) login(mechanism string, exchange *sasl.Server, converse func() (user string, err error)) reply {
-	done, ok := s.srv.Logins.Begin(s.conn.Peer())
-	if !ok {
-		return reply{code: sysTemp, text: "too many failed logins from your address, try again later", close: true}
-	}
-	failed := true // as long as nothing else is known: a handler may panic
-	defer func() { done(failed) }()
 	began := time.Now()
 	user, err := converse()
-	failed = errors.Is(err, sasl.ErrFailed)
-	if failed {
-		s.log.Warn("login failed", "user", exchange.Login(), "mechanism", mechanism)
+	if errors.Is(err, sasl.ErrFailed) {
+		s.log.Warn("login failed", "user", exchange.Claimed(), "mechanism", mechanism)
 		s.failures++
 		s.conn.Pause(s.srv.FailureDelay - time.Since(began)) // the time tells nothing either
 	}
@@ -162,6 +162,8 @@ func (s *session) authError(err error) reply {
 	switch {
 	case errors.Is(err, sasl.ErrFailed):
 		return reply{code: badAuth, text: "wrong name or password", close: s.failures >= maxFailures}
+	case errors.Is(err, sasl.ErrTooMany):
+		return reply{code: sysTemp, text: "too many logins from your address, try again later", close: true}
 	case errors.Is(err, sasl.ErrCancelled):
 		return failure("cancelled, as you wish")
 	case errors.Is(err, sasl.ErrEncoding):

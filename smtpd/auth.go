@@ -38,10 +38,10 @@ func (s *session) auth(arg string) reply {
 		initial = &rest
 	}
 	began := time.Now()
-	user, err := s.converse(exchange, initial)
+	user, err := s.srv.Logins.Converse(s.conn.Context(), s.conn.Peer(), exchange, initial, s.challenge)
 	if errors.Is(err, sasl.ErrFailed) {
 		s.failures++
-		s.logFailure(exchange.Login(), mechanism)
+		s.log.Warn("login failed", "user", exchange.Claimed(), "mechanism", mechanism)
 		s.conn.Pause(s.srv.FailureDelay - time.Since(began)) // the time tells nothing either
 	}
 	if err != nil {
@@ -58,44 +58,6 @@ func (s *session) needTLS() reply {
 		return reply{538, "5.7.11", "Send STARTTLS first", false}
 	}
 	return reply{538, "5.7.11", "That mechanism needs TLS, which is not offered here", false}
-}
-
-// logFailure names those alone who exist: people type their password where the
-// name should be.
-func (s *session) logFailure(login, mechanism string) {
-	log := s.log.With("mechanism", mechanism)
-	local, domain, _ := strings.Cut(login, "@")
-	if _, found, err := s.srv.Users.Find(local, domain); found && err == nil {
-		log = log.With("user", login)
-	}
-	log.Warn("login failed")
-}
-
-// errTooManyLogins is for an address that has failed too often, or tries too
-// much at a time.
-var errTooManyLogins = errors.New("too many logins")
-
-// converse runs the exchange. It counts as an attempt of the address while we
-// work on it, not while we wait for the client.
-func (s *session) converse(exchange *sasl.Server, initial *string) (user string, err error) {
-	done, ok := s.srv.Logins.Begin(s.conn.Peer())
-	if !ok {
-		return "", errTooManyLogins
-	}
-	defer func() { done(errors.Is(err, sasl.ErrFailed)) }()
-	return exchange.Converse(s.conn.Context(), initial, func(challenge string) (string, error) {
-		done(false)
-		answer, err := s.challenge(challenge)
-		if err != nil {
-			return "", err
-		}
-		again, ok := s.srv.Logins.Begin(s.conn.Peer())
-		if !ok {
-			return "", errTooManyLogins
-		}
-		done = again
-		return answer, nil
-	})
 }
 
 // connError is an error of the connection, in the middle of an exchange.
@@ -116,7 +78,7 @@ func (s *session) challenge(text string) (string, error) {
 func (s *session) authError(err error) reply {
 	var conn connError
 	switch {
-	case errors.Is(err, errTooManyLogins):
+	case errors.Is(err, sasl.ErrTooMany):
 		return reply{421, "4.7.0", "Too many logins from your address, try again later", true}
 	case errors.Is(err, sasl.ErrFailed):
 		return wrongPassword

@@ -2,6 +2,8 @@ package sasl
 
 import (
 	"container/list"
+	"context"
+	"errors"
 	"net/netip"
 	"sync"
 	"time"
@@ -163,4 +165,34 @@ func orDefault[T int | time.Duration](value, otherwise T) T {
 		return otherwise
 	}
 	return value
+}
+
+// ErrTooMany is returned by Converse for an address that has failed too often, or
+// tries too much at a time.
+var ErrTooMany = errors.New("too many logins from that address")
+
+// Converse is s.Converse for a client at addr. It counts as an attempt while we
+// work on it, not while we wait for the client: who thinks takes nobody's place.
+func (l *Limiter) Converse(ctx context.Context, addr netip.Addr, s *Server, initial *string, ask func(string) (string, error)) (user string, err error) {
+	done, ok := l.Begin(addr)
+	if !ok {
+		return "", ErrTooMany
+	}
+	failed := true // as long as nothing else is known: Users may panic
+	defer func() { done(failed) }()
+	user, err = s.Converse(ctx, initial, func(challenge string) (string, error) {
+		done(false)
+		answer, err := ask(challenge)
+		if err != nil {
+			return "", err
+		}
+		again, ok := l.Begin(addr)
+		if !ok {
+			return "", ErrTooMany
+		}
+		done = again
+		return answer, nil
+	})
+	failed = errors.Is(err, ErrFailed)
+	return user, err
 }

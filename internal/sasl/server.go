@@ -93,6 +93,17 @@ func (s *Server) User() string {
 // come to that. It may be anybody's, and anything.
 func (s *Server) Login() string { return s.login }
 
+// Claimed is the user whom the client claimed to be; empty if there is none such,
+// as far as SCRAM can tell. It is for the log: people type their password where
+// the name should be, and Login may be one.
+func (s *Server) Claimed() string {
+	v, err := s.users.SCRAM(s.login)
+	if err != nil {
+		return ""
+	}
+	return v.User
+}
+
 // Converse runs the exchange over a protocol of lines that carry base64
 // (RFC 4954, section 4; RFC 5034, section 4) and returns the user. initial is
 // the initial response as the client sent it, nil if it did not; ask sends a
