@@ -25,10 +25,10 @@ import (
 var (
 	listenSettings = map[string]string{
 		smtpService: "smtp.listen", "submission": "submission.listen", "submissions": "submission.listen_tls",
-		pop3Service: "pop3.listen", regdService: "regd.listen",
+		pop3Service: "pop3.listen", "pop3s": "pop3.listen_tls", regdService: "regd.listen",
 	}
 	standardPorts = map[string]string{
-		smtpService: ":25", "submission": ":587", "submissions": ":465", pop3Service: ":110", regdService: ":60085",
+		smtpService: ":25", "submission": ":587", "submissions": ":465", pop3Service: ":110", "pop3s": ":995", regdService: ":60085",
 	}
 )
 
@@ -50,7 +50,7 @@ func initCommand() *cli.Command {
 			&cli.StringFlag{Name: "hostname", Usage: "`NAME` of this server in DNS: mail.example.org"},
 			&cli.StringSliceFlag{Name: "domain", Usage: "`DOMAIN` whose mail it takes: example.org. May be repeated"},
 			&cli.StringFlag{Name: "postmaster", Usage: "`USER` who gets the mail for postmaster"},
-			&cli.BoolFlag{Name: "standard-ports", Usage: "listen on ports 25, 587, 465, 110 and 60085 of all addresses, not on high ones of this machine alone"},
+			&cli.BoolFlag{Name: "standard-ports", Usage: "listen on ports 25, 587, 465, 110, 995 and 60085 of all addresses, not on high ones of this machine alone"},
 			&cli.BoolFlag{Name: "system", Usage: "set up what the Debian package installs: --config /etc/xm/xm.toml --data /var/lib/xm/data --keys /var/lib/xm/keys --standard-ports"},
 			listenFlag("`SERVICE=HOST:PORT`"),
 			&cli.StringFlag{Name: "tls-cert", Usage: "the TLS certificate chain is `FILE`; none is made"},
