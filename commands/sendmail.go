@@ -83,6 +83,9 @@ func parseSendmail(args []string) (o sendmailOptions, err error) {
 }
 
 func runSendmail(c *cli.Context) error {
+	if slices.Contains(c.Args().Slice(), "--help") {
+		return cli.ShowSubcommandHelp(c)
+	}
 	options, err := parseSendmail(c.Args().Slice())
 	if err != nil {
 		return err
