@@ -95,7 +95,7 @@ type DB struct {
 	salting    atomic.Pointer[[]byte]             // the content of .decoy.key, once read
 	seen       atomic.Pointer[map[string]version] // of the files, when they were last read
 	writing    chan struct{}                      // holds a token while this process writes
-	derive     chan struct{}                      // holds one for each derivation under way
+	derive     chan struct{}                      // holds one for each derivation under way; a core is left to the others
 	iterations int
 	decoy      Record // what a password is checked against where there is no user
 }
@@ -116,7 +116,7 @@ type Options struct {
 // Open opens the users of a data directory, which must exist; users.txt need
 // not. It fails for an alias that can't be a name or leads back to itself.
 func Open(dataDir string, options Options, log *slog.Logger) (*DB, error) {
-	db := &DB{log: log, writing: make(chan struct{}, 1), derive: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	db := &DB{log: log, writing: make(chan struct{}, 1), derive: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))}
 	if db.iterations = options.Iterations; db.iterations == 0 {
 		db.iterations = DefaultIterations
 	}
