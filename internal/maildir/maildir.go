@@ -8,6 +8,7 @@
 //	NAME/tmp/FILE                  messages being delivered; nobody reads them
 //	NAME/<unix time>               messages that the original left; read and
 //	                               deleted like the others, never written
+//	NAME/.broken/                  what xm fsck --repair has set aside
 //	.maildrops.lock                locked byte ranges, one for each open maildrop
 //
 // FILE is <unix time>.M<microseconds>R<random>.<host>,S=<size>,W=<size>: S is
@@ -24,9 +25,12 @@
 // # Durability
 //
 // When Commit returns nil, the message is in the new directory of every
-// recipient, and file and directories have been fsynced. When it returns an
-// error, no recipient has it. When Delete returns nil, the deletions have been
-// fsynced.
+// recipient, and survives the loss of power at that instant: file and directories
+// have been fsynced. When it returns an error, no recipient has it. A crash before
+// it returns leaves a recipient the whole message or nothing. When Delete returns
+// nil, the deletions survive likewise: no deleted message comes back. The tests
+// try what a crash may leave at each moment (package disktest), and that each
+// fsync is needed.
 //
 // # Quotas
 //
