@@ -40,13 +40,22 @@ type Dir interface {
 	// below it. After an error the names made since the last success may be lost,
 	// whatever a later Sync returns.
 	Sync() error
+	// SyncsAll returns an error that matches errors.ErrUnsupported if SyncAll does
+	// not keep its promise here.
+	SyncsAll() error
+	// SyncAll makes all durable that was written or named by now on the file system
+	// of the directory: syncfs(2). After an error any of it may be lost, whatever a
+	// later SyncAll returns.
+	SyncAll() error
 	Close() error
 }
 
 // File is an open file, or a directory to be read.
 type File interface {
 	io.Reader
+	io.ReaderAt
 	io.Writer
+	io.WriterAt
 	io.Seeker
 	io.Closer
 	ReadDir(n int) ([]fs.DirEntry, error)
@@ -56,6 +65,8 @@ type File interface {
 	// Sync makes the content durable. After an error it may be lost, whatever a
 	// later Sync returns.
 	Sync() error
+	// SyncData is Sync, but for the times of the file: fdatasync(2).
+	SyncData() error
 	// Fd is the descriptor, for locks.
 	Fd() uintptr
 }
@@ -106,7 +117,7 @@ func opened(f *os.File, err error) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return f, nil
+	return file{f}, nil
 }
 
 func (d dir) OpenDir(name string) (Dir, error) {

@@ -29,17 +29,17 @@ func (d dir) OpenRead(path string) (io.ReadCloser, error) {
 	runtime.KeepAlive(d.self)
 	switch {
 	case err == nil:
-		return &file{fd}, nil
+		return &reader{fd}, nil
 	case errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EPERM): // EPERM: a container's filter
 		return d.Root.Open(path)
 	}
 	return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 }
 
-// file is one that is open for reading alone.
-type file struct{ fd int }
+// reader is a file that is open for reading alone.
+type reader struct{ fd int }
 
-func (f *file) Read(p []byte) (n int, err error) {
+func (f *reader) Read(p []byte) (n int, err error) {
 	if err := retry(func() (err error) { n, err = unix.Read(f.fd, p); return err }); err != nil {
 		return 0, os.NewSyscallError("read", err)
 	}
@@ -49,7 +49,7 @@ func (f *file) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-func (f *file) Close() error {
+func (f *reader) Close() error {
 	err := unix.Close(f.fd)
 	f.fd = -1 // whoever gets that number next is not to be closed again
 	return os.NewSyscallError("close", err)

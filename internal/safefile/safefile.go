@@ -88,11 +88,11 @@ func (f *File) inherit() error {
 	if err := f.Chmod(old.Mode().Perm()); err != nil {
 		return err
 	}
-	return giveTo(f.File, old)
+	return GiveTo(f.File, old)
 }
 
-// giveTo makes the owner of like the owner of f, if this process may do that.
-func giveTo(f disk.File, like fs.FileInfo) error {
+// GiveTo makes the owner of like the owner of f, if this process may do that.
+func GiveTo(f disk.File, like fs.FileInfo) error {
 	owner, ok := like.Sys().(*syscall.Stat_t)
 	if !ok || os.Geteuid() != 0 {
 		return nil
@@ -111,7 +111,7 @@ func create(root disk.Dir, name string, flag int, perm fs.FileMode) (disk.File, 
 	if err != nil {
 		return nil, err
 	}
-	if err := giveTo(f, dir); err != nil {
+	if err := GiveTo(f, dir); err != nil {
 		f.Close()
 		return nil, err
 	}
@@ -189,7 +189,7 @@ func Mkdir(root disk.Dir, name string, perm fs.FileMode) error {
 	if err != nil {
 		return err
 	}
-	if err := giveTo(d, parent); err != nil {
+	if err := GiveTo(d, parent); err != nil {
 		return err
 	}
 	if err := disk.SyncDir(root, filepath.Dir(name)); err != nil {

@@ -15,11 +15,14 @@ import (
 type event struct {
 	inode  int
 	pieces []piece // each durable or not for itself
-	sync   bool    // an fsync of inode that began before event number began
+	sync   bool    // an fsync of inode, or of everything, that began before event number began
 	began  int
 	failed bool
 	note   any // of Note
 }
+
+// syncs reports whether the event is a sync of an inode.
+func (e event) syncs(inode int) bool { return e.sync && (e.inode == inode || e.inode == everything) }
 
 // piece is the smallest thing that a crash keeps or loses.
 type piece struct {
@@ -52,12 +55,12 @@ func (d *Disk) Note(note any) {
 }
 
 // effort is what Crashes tries at each moment: every combination of up to 12
-// pieces, else 2048. In a short test, under the race detector say, it is less.
+// pieces, else 1024. In a short test, under the race detector say, it is less.
 func effort() (exhaustive, samples int) {
 	if testing.Short() {
 		return 6, 1 << 6
 	}
-	return 12, 1 << 11
+	return 12, 1 << 10
 }
 
 // Crashes calls check for each state that a crash may leave, at each moment of
@@ -99,22 +102,23 @@ func (d *Disk) Crashes(seed uint64, check func(after *Disk, notes []any) error) 
 
 // pending lists the pieces of the first events, and which of them are durable.
 func (d *Disk) pending(now int) (pieces []piece, sure []bool) {
-	synced := map[int]int{} // inode: events before that number are durable
-	lost := map[int]int{}   // or never will be
+	lost := make([]int, len(d.inodes)) // by inode: events before that number never will be
 	durable := make([]bool, now)
 	for i := range now {
 		e := d.log[i]
 		if !e.sync {
 			continue
 		}
-		if e.failed {
-			lost[e.inode] = i // also what was done while it was under way
-			continue
+		for inode := range lost {
+			if e.failed && e.syncs(inode) {
+				lost[inode] = i // also what was done while it was under way
+			}
 		}
-		for j := max(synced[e.inode], lost[e.inode]); j < e.began; j++ {
-			durable[j] = durable[j] || d.log[j].inode == e.inode
+		for j, done := range d.log[:e.began] {
+			if !e.failed && len(done.pieces) > 0 && e.syncs(done.inode) && j >= lost[done.inode] {
+				durable[j] = true
+			}
 		}
-		synced[e.inode] = max(synced[e.inode], e.began)
 	}
 	for i := range now {
 		for _, p := range d.log[i].pieces {
@@ -197,6 +201,25 @@ func (d *Disk) after(pieces []piece, kept []bool) *Disk {
 	return state
 }
 
+// Continue gives a disk that holds what d does, durably, after notes, and records
+// what is done from now on.
+func (d *Disk) Continue(notes []any) *Disk {
+	next := &Disk{synced: map[string]int{}}
+	for i, n := range d.inodes {
+		next.inodes = append(next.inodes, &inode{n.mode, slices.Clone(n.content), maps.Clone(n.names), n.changed})
+		e := event{inode: i, pieces: []piece{{inode: i, data: slices.Clone(n.content)}}}
+		for _, name := range slices.Sorted(maps.Keys(n.names)) {
+			e.pieces = append(e.pieces, piece{inode: i, name: name, target: n.names[name]})
+		}
+		next.log = append(next.log, e)
+	}
+	for _, n := range notes {
+		next.Note(n)
+	}
+	next.Settle()
+	return next
+}
+
 // key tells states apart, by what can be reached.
 func (d *Disk) key(seed maphash.Seed, notes int) uint64 {
 	var h maphash.Hash
@@ -204,7 +227,8 @@ func (d *Disk) key(seed maphash.Seed, notes int) uint64 {
 	fmt.Fprintln(&h, notes)
 	var visit func(n int, name string)
 	visit = func(n int, name string) {
-		fmt.Fprintf(&h, "%q %q\n", name, d.inodes[n].content)
+		fmt.Fprintf(&h, "%q %d\n", name, len(d.inodes[n].content))
+		h.Write(d.inodes[n].content)
 		if d.inodes[n].mode&fs.ModeDir == 0 {
 			return
 		}

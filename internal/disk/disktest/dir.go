@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"xm/internal/disk"
 )
 
@@ -33,6 +35,12 @@ func (d dir) fail(op, name string, err error) error {
 		return nil
 	}
 	return &fs.PathError{Op: op, Path: path.Join(d.path, name), Err: err}
+}
+
+func (d dir) SyncsAll() error { return nil }
+
+func (d dir) SyncAll() error {
+	return d.fail("syncfs", ".", d.disk.sync(everything, "*"))
 }
 
 // do runs one operation, unless there is a fault.
@@ -205,6 +213,22 @@ func (f *file) Write(p []byte) (int, error) {
 	return len(p), fault
 }
 
+func (f *file) ReadAt(p []byte, offset int64) (int, error) {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	content := f.disk.inodes[f.inode].content
+	n := copy(p, content[min(int(offset), len(content)):])
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func (f *file) WriteAt(p []byte, offset int64) (int, error) {
+	at := &file{disk: f.disk, inode: f.inode, path: f.path, offset: int(offset)}
+	return at.Write(p)
+}
+
 func (f *file) Seek(offset int64, whence int) (int64, error) {
 	if whence != io.SeekStart {
 		return 0, fs.ErrInvalid
@@ -254,15 +278,17 @@ func (f *file) Sync() error {
 	return nil
 }
 
+// SyncData is Sync: a Disk has no times to save.
+func (f *file) SyncData() error { return f.Sync() }
+
 // Fd is that of a real file, which is nobody else's.
 func (f *file) Fd() uintptr {
 	if f.lock == nil {
-		lock, err := os.CreateTemp("", "disktest")
+		fd, err := unix.MemfdCreate("disktest", unix.MFD_CLOEXEC)
 		if err != nil {
 			panic(err)
 		}
-		os.Remove(lock.Name())
-		f.lock = lock
+		f.lock = os.NewFile(uintptr(fd), "disktest")
 	}
 	return f.lock.Fd()
 }

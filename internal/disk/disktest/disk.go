@@ -127,7 +127,11 @@ func (d *Disk) name(in int, name string, inode int) {
 	d.log = append(d.log, event{inode: in, pieces: []piece{{inode: in, name: name, target: inode}}})
 }
 
-const none = -1
+// In the place of an inode.
+const (
+	none       = -1
+	everything = -2 // of a sync
+)
 
 func (d *Disk) write(inode int, offset int, p []byte) {
 	n := d.inodes[inode]
@@ -144,7 +148,7 @@ func overwrite(content []byte, offset int, p []byte) []byte {
 	return content
 }
 
-// sync makes durable what was done to an inode before it began.
+// sync makes durable what was done to an inode, or to everything, before it began.
 func (d *Disk) sync(inode int, name string) error {
 	site := caller()
 	d.mu.Lock()

@@ -6,13 +6,14 @@ import (
 	"go/parser"
 	"go/token"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
 
 // Mutate proves that a crash test sees every fsync that the program in the
 // working directory asks for: it runs test, which must succeed, and again for
-// each call of Sync or SyncDir in the program's source with that call ignored,
+// each call of Sync, SyncData, SyncAll or SyncDir in the program's source with that call ignored,
 // which must fail.
 func Mutate(t *testing.T, test func(ignored func(site string) bool) error) {
 	t.Helper()
@@ -25,6 +26,7 @@ func Mutate(t *testing.T, test func(ignored func(site string) bool) error) {
 	}
 	for _, site := range sites {
 		t.Run(site, func(t *testing.T) {
+			t.Parallel()
 			err := test(func(s string) bool { return s == site })
 			if err == nil {
 				t.Errorf("nobody notices when the fsync at %s is left out", site)
@@ -52,7 +54,7 @@ func syncSites(t *testing.T) (sites []string) {
 		}
 		ast.Inspect(parsed, func(n ast.Node) bool {
 			if call, ok := n.(*ast.CallExpr); ok {
-				if f, ok := call.Fun.(*ast.SelectorExpr); ok && (f.Sel.Name == "Sync" || f.Sel.Name == "SyncDir") {
+				if f, ok := call.Fun.(*ast.SelectorExpr); ok && slices.Contains([]string{"Sync", "SyncData", "SyncAll", "SyncDir"}, f.Sel.Name) {
 					sites = append(sites, fmt.Sprintf("%s:%d", name, set.Position(call.Pos()).Line))
 				}
 			}

@@ -1,0 +1,46 @@
+package disk
+
+import (
+	"errors"
+	"os"
+	"runtime"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// file is a real file.
+type file struct{ *os.File }
+
+func (f file) SyncData() error {
+	err := retry(func() error { return unix.Fdatasync(int(f.Fd())) })
+	runtime.KeepAlive(f.File)
+	return os.NewSyscallError("fdatasync", err)
+}
+
+// syncedWhole are the file systems, by what statfs(2) calls them, of which
+// syncfs(2) is known to wait until all is on the disk. On some others, FUSE say, it
+// returns at once.
+var syncedWhole = []int64{unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC, unix.TMPFS_MAGIC}
+
+func (d dir) SyncsAll() error {
+	if d.self == nil {
+		return errors.ErrUnsupported
+	}
+	var st unix.Statfs_t
+	err := retry(func() error { return unix.Fstatfs(d.fd, &st) })
+	runtime.KeepAlive(d.self)
+	if err == nil && !slices.Contains(syncedWhole, int64(st.Type)) {
+		return errors.ErrUnsupported
+	}
+	return os.NewSyscallError("fstatfs", err)
+}
+
+func (d dir) SyncAll() error {
+	if d.self == nil {
+		return errors.ErrUnsupported
+	}
+	err := retry(func() error { return unix.Syncfs(d.fd) })
+	runtime.KeepAlive(d.self)
+	return os.NewSyscallError("syncfs", err)
+}
