@@ -157,6 +157,11 @@ func say(c *cli.Context, format string, args ...any) {
 	fmt.Fprintf(c.App.ErrWriter, "xm: "+format+"\n", args...)
 }
 
+// warn is say for errors that come where nobody waits for them.
+func warn(c *cli.Context) func(error) {
+	return func(err error) { say(c, "%v", err) }
+}
+
 // wantArgs checks the number of arguments; most < 0 means any.
 func wantArgs(c *cli.Context, least, most int) error {
 	if n := c.NArg(); n < least || most >= 0 && n > most {

@@ -32,7 +32,7 @@ func fsck() *cli.Command {
 
 func runFsck(o operator) error {
 	c := o.c
-	store, err := openStore(o.cfg, o.DB)
+	store, err := openStore(o.cfg, o.DB, warn(o.c))
 	if err != nil {
 		return err
 	}

@@ -62,7 +62,7 @@ func withStore(c *cli.Context, f func(config.Config, *userdb.DB, *maildir.Store)
 		return err
 	}
 	defer db.Close()
-	store, err := openStore(cfg, db)
+	store, err := openStore(cfg, db, warn(c))
 	if err != nil {
 		return err
 	}
@@ -261,6 +261,7 @@ func exportMaildir(c *cli.Context, cfg config.Config, drop *maildir.Maildrop, to
 	if err != nil {
 		return 0, err
 	}
+	store.NoJournal = true // the directory is not a store's
 	defer store.Close()
 	return eachMessage(c, drop, func(message io.Reader) error { return deliver(store, filepath.Base(to), message) })
 }

@@ -84,7 +84,7 @@ func openHost(c *cli.Context, cfg config.Config, log *slog.Logger) (h *host, err
 	if h.db, err = userdb.Open(cfg.DataDir, userOptions(cfg), h.log); err != nil {
 		return nil, err
 	}
-	if h.store, err = openStore(cfg, h.db); err != nil {
+	if h.store, err = openStore(cfg, h.db, func(err error) { h.log.Error("the mail store has a problem", "err", err) }); err != nil {
 		return nil, errors.Join(err, h.db.Close())
 	}
 	if err := h.loadCertificate(); err != nil {

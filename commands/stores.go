@@ -20,11 +20,16 @@ func userOptions(cfg config.Config) userdb.Options {
 }
 
 // openStore opens the Maildirs of the configured data directory, with the quotas
-// of their users.
-func openStore(cfg config.Config, db *userdb.DB) (*maildir.Store, error) {
+// of their users, after a crash as they were before it. trouble is told what goes
+// wrong with that and later in the background.
+func openStore(cfg config.Config, db *userdb.DB, trouble func(error)) (*maildir.Store, error) {
 	store, err := maildir.New(cfg.DataDir, cfg.Hostname)
 	if err != nil {
 		return nil, err
+	}
+	store.Trouble = trouble
+	if err := store.Recover(); err != nil {
+		trouble(fmt.Errorf("messages may be missing or damaged that were delivered before a crash; they are safe, and looked for again at the next start: %w", err))
 	}
 	store.Quota = func(maildrop string) maildir.Quota { return quotaOf(cfg, db, maildrop) }
 	return store, nil

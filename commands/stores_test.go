@@ -31,7 +31,7 @@ func TestFullMailbox(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	store, err := openStore(cfg, db)
+	store, err := openStore(cfg, db, func(err error) { t.Error(err) })
 	if err != nil {
 		t.Fatal(err)
 	}

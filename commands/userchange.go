@@ -169,7 +169,7 @@ func (o operator) leftDirs(name userdb.Name) ([]string, error) {
 // removeAll removes a user, if there is one, and then the mail, which nobody may
 // have open meanwhile.
 func (o operator) removeAll(name userdb.Name, exists bool, dirs []string) error {
-	store, err := openStore(o.cfg, o.DB)
+	store, err := openStore(o.cfg, o.DB, warn(o.c))
 	if err != nil {
 		return err
 	}

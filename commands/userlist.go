@@ -64,7 +64,7 @@ func runUserList(o operator) error {
 	if !o.c.Bool("json") {
 		return printUsers(o.c, users)
 	}
-	store, err := openStore(o.cfg, o.DB)
+	store, err := openStore(o.cfg, o.DB, warn(o.c))
 	if err != nil {
 		return err
 	}
@@ -177,7 +177,7 @@ func runUserShow(o operator, name userdb.Name) error {
 	for _, f := range former {
 		u.FormerKeys = append(u.FormerKeys, formerKey{fingerprintOf(f.Keys), f.Replaced})
 	}
-	store, err := openStore(o.cfg, o.DB)
+	store, err := openStore(o.cfg, o.DB, warn(o.c))
 	if err != nil {
 		return err
 	}

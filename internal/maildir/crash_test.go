@@ -47,15 +47,152 @@ var scenarios = map[string]func(*testing.T, *crashed){
 	"shared failure":   sharedFailure,
 }
 
+// journalScenarios are those of a store with a journal alone.
+var journalScenarios = map[string]func(*testing.T, *crashed){
+	"checkpoint":                  checkpointed,
+	"checkpoint that failed":      failedCheckpoint,
+	"deletion by another process": foreignDeletion,
+	"many":                        many,
+	"next process":                nextProcess,
+	"refusal":                     refusal,
+	"clean end":                   cleanEnd,
+}
+
+// checkpointed has another program delete a message that has left the journal, and
+// move one that has not.
+func checkpointed(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	c.deliver("one", 100, "alice")
+	c.checkpoint()
+	c.unlink(t, "one")
+	c.deliver("two", 100, "alice")
+	c.rename(t, "two")
+}
+
+// failedCheckpoint loses what is not durable when the maildrops are synced.
+func failedCheckpoint(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	c.deliver("one", 100, "alice")
+	c.failOnce("*")
+	c.checkpoint()
+	c.unlink(t, "one")
+	c.deliver("two", 100, "alice")
+	c.failOnce("*")
+	c.checkpoint()
+	c.deliver("three", 100, "alice")
+}
+
+// foreignDeletion deletes a message that another process has in its journal.
+func foreignDeletion(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	c.deliver("one", 100, "alice", "bob")
+	ours := c.store
+	c.store = On(c.disk.Root(), "host")
+	c.remove("alice", "one")
+	c.store = ours
+	c.deliver("two", 100, "alice")
+}
+
+// many uses both halves of the journal more than once.
+func many(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	for i := range 30 {
+		id := fmt.Sprint("number-", i)
+		c.deliver(id, 600, "alice")
+		c.store.journal.checkpoints.Wait()
+		if i < 25 {
+			c.disk.Settle()
+		}
+		c.remove("alice", id)
+	}
+}
+
+// nextProcess follows one that was killed without a crash of the system.
+func nextProcess(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	c.deliver("one", 100, "alice")
+	c.store = On(c.disk.Root(), "host")
+	if err := c.store.Recover(); err != nil {
+		t.Error(err)
+	}
+	c.unlink(t, "one")
+	c.deliver("two", 100, "alice")
+}
+
+// refusal has a message refused when it is in the journal already.
+func refusal(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	c.store.Quota = func(string) Quota { return Quota{Octets: 10} }
+	if err := store(c.store, strings.NewReader(body("one", 100)), "alice"); !errors.Is(err, ErrFull) {
+		t.Error(err)
+	}
+	c.disk.Note(deleted{"alice", body("one", 100)})
+	c.store.Quota = nil
+	c.deliver("two", 100, "alice")
+}
+
+// cleanEnd leaves nothing in the journal.
+func cleanEnd(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	c.deliver("one", 100, "alice")
+	if err := c.store.Close(); err != nil {
+		t.Error(err)
+	}
+	c.unlink(t, "one")
+}
+
+// checkpoint empties the journal.
+func (c *crashed) checkpoint() {
+	c.store.journal.flush()
+	c.store.journal.checkpoints.Wait()
+}
+
+// unlink deletes a message as another program does that is careful.
+func (c *crashed) unlink(t *testing.T, id string) {
+	text := body(id, 100)
+	c.disk.Note(deleting{"alice", text})
+	err := c.disk.Root().Remove(c.find(t, text))
+	if err == nil {
+		err = disk.SyncDir(c.disk.Root(), "alice/new")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.disk.Note(deleted{"alice", text})
+}
+
+// rename moves a message to cur, as mail programs do.
+func (c *crashed) rename(t *testing.T, id string) {
+	file := c.find(t, body(id, 100))
+	if err := c.disk.Root().Rename(file, strings.Replace(file, "/new/", "/cur/", 1)+":2,S"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (c *crashed) find(t *testing.T, text string) (file string) {
+	t.Helper()
+	root := c.disk.Root()
+	entries, err := disk.ReadDir(root, "alice/new")
+	for _, e := range entries {
+		content, _ := disk.ReadFile(root, "alice/new/"+e.Name())
+		if string(content) == strings.ReplaceAll(text, "\r\n", "\n") {
+			return "alice/new/" + e.Name()
+		}
+	}
+	t.Fatal("the message is not there", err)
+	return ""
+}
+
 // together has two deliveries come while a third waits for the disk, and one
 // more while they do.
 func together(t *testing.T, c *crashed) {
 	c.prepare("alice")
+	before := c.disk.Synced(c.synced())
 	synctest.Test(t, func(t *testing.T) {
 		var all sync.WaitGroup
 		come := [][]string{{"two", "three"}, {"four"}}
 		c.disk.During = func(name string) {
-			if name == "alice/new" && len(come) > 0 {
+			if name == c.synced() && len(come) > 0 {
 				for _, id := range come[0] {
 					all.Go(func() { c.deliver(id, 100, "alice") })
 				}
@@ -67,8 +204,8 @@ func together(t *testing.T, c *crashed) {
 		all.Wait()
 		c.disk.During = nil
 	})
-	if c.disk.Synced("alice/new") != 3 {
-		t.Errorf("%d fsyncs for four deliveries", c.disk.Synced("alice/new"))
+	if n := c.disk.Synced(c.synced()) - before; n != 3 {
+		t.Errorf("%d fsyncs for four deliveries", n)
 	}
 }
 
@@ -129,13 +266,13 @@ func anotherProcess(t *testing.T, c *crashed) {
 	}
 	c.deliver("one", 100, "alice")
 	c.disk.Fault = nil
-	c.store = On(c.disk.Root(), "host")
+	c.open()
 	c.deliver("two", 100, "alice")
 }
 
 // failedSync has one fsync after the other fail; the sender tries again.
 func failedSync(t *testing.T, c *crashed) {
-	for _, name := range []string{"alice", ".", "alice/tmp", "alice/new"} {
+	for _, name := range []string{"alice", ".", "alice/tmp", "alice/new", journalName} {
 		if strings.Contains(name, "/") {
 			c.prepare("alice")
 		}
@@ -163,11 +300,11 @@ func sharedFailure(t *testing.T, c *crashed) {
 	synctest.Test(t, func(t *testing.T) {
 		var all sync.WaitGroup
 		c.disk.During = func(name string) {
-			if name == "alice/new" {
+			if name == c.synced() {
 				c.disk.During = nil
 				all.Go(func() { c.deliver("two", 100, "alice") })
 				synctest.Wait() // it has linked
-				c.failOnce("alice/new")
+				c.failOnce(c.synced())
 			}
 		}
 		c.deliver("one", 100, "alice")
@@ -177,12 +314,28 @@ func sharedFailure(t *testing.T, c *crashed) {
 
 // crashed is a store whose power will fail.
 type crashed struct {
-	disk  *disktest.Disk
-	store *Store
+	disk   *disktest.Disk
+	store  *Store
+	direct bool // without a journal
 }
 
-// prepare makes a maildrop that is durable.
+// open is a process that begins.
+func (c *crashed) open() {
+	c.store = On(c.disk.Root(), "host")
+	c.store.NoJournal = c.direct
+}
+
+// synced is what a delivery waits for.
+func (c *crashed) synced() string {
+	if c.direct {
+		return "alice/new"
+	}
+	return journalName
+}
+
+// prepare makes a maildrop, and the journal, that are durable.
 func (c *crashed) prepare(maildrop string) {
+	c.store.ownJournal()
 	d, err := c.store.Begin([]string{maildrop})
 	if err == nil {
 		d.Abort()
@@ -252,6 +405,10 @@ func check(after *disktest.Disk, notes []any) error {
 	}
 	s := On(after.Root(), "host")
 	defer s.Close()
+	s.boot = "a later one"
+	if err := s.Recover(); err != nil {
+		return err
+	}
 	for _, maildrop := range []string{"alice", "bob"} {
 		m, err := s.Open([]string{maildrop})
 		if err != nil {
@@ -304,18 +461,29 @@ func kept(note any, maildrop string, there []string, notes []any) error {
 func TestCrash(t *testing.T) {
 	total := 0
 	disktest.Mutate(t, func(ignored func(string) bool) error {
-		for _, name := range slices.Sorted(maps.Keys(scenarios)) {
-			c := &crashed{disk: disktest.New()}
-			c.disk.Ignored = ignored
-			c.store = On(c.disk.Root(), "host")
-			scenarios[name](t, c)
-			states, err := c.disk.Crashes(1, check)
-			total += states
-			if err != nil {
-				return fmt.Errorf("%s: %w", name, err)
+		for _, direct := range []bool{true, false} {
+			states, err := crash(t, ignored, direct, scenarios)
+			if total += states; err != nil {
+				return err
 			}
 		}
-		return nil
+		states, err := crash(t, ignored, false, journalScenarios)
+		total += states
+		return err
 	})
 	t.Log(total, "states")
+}
+
+func crash(t *testing.T, ignored func(string) bool, direct bool, scenarios map[string]func(*testing.T, *crashed)) (total int, err error) {
+	for _, name := range slices.Sorted(maps.Keys(scenarios)) {
+		c := &crashed{disk: disktest.New(), direct: direct}
+		c.disk.Ignored = ignored
+		c.open()
+		scenarios[name](t, c)
+		states, err := c.disk.Crashes(1, check)
+		if total += states; err != nil {
+			return total, fmt.Errorf("%s, direct %v: %w", name, direct, err)
+		}
+	}
+	return total, nil
 }

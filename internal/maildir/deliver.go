@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"slices"
+	"sync"
 	"time"
 
 	"xm/internal/disk"
+	"xm/internal/safefile"
 )
 
 // Delivery is a message on its way into one or more maildrops. One goroutine
@@ -22,8 +25,9 @@ type Delivery struct {
 	inTmp     bool   // under its unique name, until Commit
 	file      disk.File
 	content   diskWriter
-	err       error // of the first Write that failed
 	ended     bool
+	linked    []string // maildrops that have it
+	unsynced  []link   // of them, those whose directory is still to be synced
 }
 
 // Begin starts to store a message for the maildrops, which are made where they
@@ -59,6 +63,10 @@ func (d *Delivery) create(use func(maildrop string) (*drop, error)) (err error) 
 		return err
 	}
 	d.inTmp, d.content.file = true, d.file
+	if err := safefile.GiveTo(d.file, d.home.inode); err != nil {
+		d.Abort()
+		return err
+	}
 	return nil
 }
 
@@ -68,11 +76,8 @@ func (d *Delivery) Write(p []byte) (int, error) {
 	if d.ended {
 		return 0, fs.ErrClosed
 	}
-	if d.err == nil {
-		_, d.err = d.content.Write(p)
-	}
-	if d.err != nil {
-		return 0, d.err
+	if _, err := d.content.Write(p); err != nil {
+		return 0, err
 	}
 	return len(p), nil
 }
@@ -85,20 +90,46 @@ func (d *Delivery) Commit() error {
 		return fs.ErrClosed
 	}
 	defer d.Abort()
-	if d.err != nil {
-		return d.err
-	}
-	disk, wire, err := d.content.finish()
+	disk, wire, content, err := d.content.finish()
 	if err != nil {
 		return err
 	}
-	if err := d.file.Sync(); err != nil {
+	name := fmt.Sprintf("%s,S=%d,W=%d", d.unique, disk, wire)
+	recorded, err := d.record(name, content)
+	if err != nil {
 		return err
+	}
+	if recorded == nil {
+		if err := d.file.Sync(); err != nil {
+			return err
+		}
 	}
 	if err := d.file.Close(); err != nil {
-		return err
+		return errors.Join(err, recorded.cancel())
 	}
-	return d.publish(fmt.Sprintf("%s,S=%d,W=%d", d.unique, disk, wire), disk)
+	if err := d.publish(name, disk, recorded == nil); err != nil {
+		return errors.Join(err, recorded.cancel())
+	}
+	recorded.done()
+	return nil
+}
+
+// record makes the message durable in the journal. It returns nil if it is not
+// for the journal: if it is large, say, or that has no room.
+func (d *Delivery) record(name string, content []byte) (*entry, error) {
+	if content == nil || d.store.anyElsewhere(d.maildrops) {
+		return nil, nil
+	}
+	j := d.store.ownJournal()
+	r := &record{name: name, maildrops: d.maildrops, content: content}
+	if j == nil || !r.valid() {
+		return nil, nil
+	}
+	e, err := j.add(r)
+	if errors.Is(err, errNoRoom) {
+		return nil, nil
+	}
+	return e, err
 }
 
 // Abort drops the message. After Commit it does nothing.
@@ -116,21 +147,21 @@ func (d *Delivery) Abort() {
 }
 
 // publish gives the finished file its name in every maildrop, one body for all
-// of them, and takes them all back if it can't.
-func (d *Delivery) publish(name string, size int64) error {
-	var links []link
-	err := d.store.admit(d.maildrops, size, func() (err error) {
-		links, err = d.link(name)
-		return err
-	})
-	for i := 0; err == nil && i < len(links); i++ {
-		err = links[i].drop.new.sync(links[i].mark)
+// of them, and takes them all back if it can't. With sync, the names are durable
+// then.
+func (d *Delivery) publish(name string, size int64, sync bool) error {
+	err := d.store.admit(d.maildrops, size, func() error { return d.link(name, sync) })
+	if err == nil {
+		err = d.settle()
 	}
-	for _, l := range links {
-		if err != nil {
-			err = errors.Join(err, l.drop.new.dir.Remove(name))
-		}
+	if err == nil {
+		return nil
+	}
+	for _, l := range d.unsynced {
 		d.store.leave(l.drop)
+	}
+	for _, maildrop := range d.linked {
+		err = errors.Join(err, d.store.root.Remove(path.Join(maildrop, "new", name)))
 	}
 	return err
 }
@@ -141,27 +172,61 @@ type link struct {
 	mark int // of before it was made
 }
 
-// link returns what it has linked, also when it fails.
-func (d *Delivery) link(name string) (links []link, err error) {
+// mostUnsynced is how many directories are synced at a time: a message for many
+// must not take all descriptors.
+const mostUnsynced = 16
+
+func (d *Delivery) link(name string, sync bool) error {
 	last := len(d.maildrops) - 1
 	for i, maildrop := range d.maildrops {
+		if len(d.unsynced) == mostUnsynced {
+			if err := d.settle(); err != nil {
+				return err
+			}
+		}
 		drop, err := d.store.useNow(maildrop)
 		if err != nil {
-			return links, err
+			return err
 		}
-		l := link{drop, drop.new.mark()}
+		l := link{drop, drop.names.mark()}
 		if i < last {
-			err = d.home.tmp.LinkTo(d.unique, drop.new.dir, name)
-		} else if err = d.home.tmp.RenameTo(d.unique, drop.new.dir, name); err == nil {
+			err = d.home.tmp.LinkTo(d.unique, drop.new, name)
+		} else if err = d.home.tmp.RenameTo(d.unique, drop.new, name); err == nil {
 			d.inTmp = false // so no name is left to be removed
 		}
-		if err != nil {
-			d.store.leave(drop)
-			return links, err
+		if err == nil {
+			d.linked = append(d.linked, maildrop)
 		}
-		links = append(links, l)
+		if err != nil || !sync {
+			d.store.leave(drop)
+		} else {
+			d.unsynced = append(d.unsynced, l)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return links, nil
+	return nil
+}
+
+// settle syncs the directories of the last links, all at once.
+func (d *Delivery) settle() error {
+	errs := make([]error, len(d.unsynced))
+	var others sync.WaitGroup
+	for i, l := range d.unsynced {
+		if i > 0 {
+			others.Go(func() { errs[i] = l.drop.names.sync(l.mark) })
+		}
+	}
+	if len(errs) > 0 {
+		errs[0] = d.unsynced[0].drop.names.sync(d.unsynced[0].mark)
+	}
+	others.Wait()
+	for _, l := range d.unsynced {
+		d.store.leave(l.drop)
+	}
+	d.unsynced = d.unsynced[:0]
+	return errors.Join(errs...)
 }
 
 func (s *Store) uniqueName() string {

@@ -15,7 +15,8 @@ import (
 type drop struct {
 	name  string
 	tmp   disk.Dir
-	new   sharedSync
+	new   disk.Dir
+	names sharedSync  // of new
 	inode fs.FileInfo // of new
 	users int         // deliveries at work here; guarded by Store.mu
 }
@@ -91,7 +92,7 @@ func (s *Store) openDrop(name string) (*drop, error) {
 		newDir.Close()
 		return nil, err
 	}
-	return &drop{name: name, tmp: tmp, new: sharedSync{dir: newDir}, inode: st, users: 1}, nil
+	return &drop{name: name, tmp: tmp, new: newDir, names: sharedSync{fsync: func() error { return newDir.Sync() }}, inode: st, users: 1}, nil
 }
 
 // keep makes d the one that others find, unless one is there that is as good.
@@ -137,7 +138,7 @@ func (s *Store) leave(d *drop) {
 
 func (d *drop) close() {
 	d.tmp.Close()
-	d.new.dir.Close()
+	d.new.Close()
 }
 
 // sameDir is os.SameFile, for any disk.
@@ -147,11 +148,18 @@ func sameDir(a, b fs.FileInfo) bool {
 	return ok1 && ok2 && x.Ino == y.Ino && x.Dev == y.Dev
 }
 
-// sharedSync syncs a directory for all who wait at a time: one fsync serves
-// every name made before it began. Whoever finds none under way begins it at
-// once, so that one who is alone waits for nobody.
+// sameDisk reports whether two files are of one file system.
+func sameDisk(a, b fs.FileInfo) bool {
+	x, ok1 := a.Sys().(*syscall.Stat_t)
+	y, ok2 := b.Sys().(*syscall.Stat_t)
+	return ok1 && ok2 && x.Dev == y.Dev
+}
+
+// sharedSync syncs a file or directory for all who wait at a time: one fsync
+// serves all that was written before it began. Whoever finds none under way begins
+// it at once, so that one who is alone waits for nobody.
 type sharedSync struct {
-	dir disk.Dir
+	fsync func() error
 
 	mu      sync.Mutex
 	running bool
@@ -166,17 +174,17 @@ type turn struct {
 	err  error
 }
 
-// mark is taken before a name is made that sync is to make durable.
+// mark is taken before that is written which sync is to make durable.
 func (s *sharedSync) mark() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.failed
 }
 
-var errLost = errors.New("the directory could not be synced meanwhile")
+var errLost = errors.New("another sync has failed meanwhile")
 
-// sync makes durable the names made before. An fsync that failed since mark may
-// have lost them, whatever a later one says.
+// sync makes durable what was written before. An fsync that failed since mark may
+// have lost it, whatever a later one says.
 func (s *sharedSync) sync(mark int) error {
 	s.mu.Lock()
 	t := s.next
@@ -213,7 +221,7 @@ func (s *sharedSync) run(t *turn) {
 		s.next = nil // who comes from now on is not served by this turn
 	}
 	s.mu.Unlock()
-	t.err = s.dir.Sync()
+	t.err = s.fsync()
 	s.mu.Lock()
 	if t.err != nil {
 		s.failed++

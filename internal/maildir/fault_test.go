@@ -9,16 +9,20 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"xm/internal/disk"
 	"xm/internal/disk/disktest"
 )
 
-// faults are what goes wrong with a delivery, and where.
-var faults = []struct {
+// fault is what goes wrong with a delivery, and where.
+type fault struct {
 	op, below string
 	err       syscall.Errno
-}{
+}
+
+var faults = []fault{
 	{"write", "alice/tmp", syscall.ENOSPC},
 	{"write", "alice/tmp", syscall.EDQUOT},
 	{"write", "alice/tmp", syscall.EIO},
@@ -28,24 +32,44 @@ var faults = []struct {
 	{"open", "alice", syscall.EACCES},
 	{"stat", "bob/new", syscall.EIO},
 	{"mkdir", "bob", syscall.EROFS},
-	{"sync", "alice/tmp", syscall.EIO},
-	{"sync", "alice/tmp", syscall.ENOSPC},
-	{"sync", "alice/new", syscall.EIO},
-	{"sync", "bob/new", syscall.EIO},
-	{"sync", "bob", syscall.EIO},
+	{"mkdir", "bob", syscall.EIO},
 	{"link", "alice/new", syscall.ENOSPC},
 	{"link", "bob/new", syscall.EACCES},
 	{"link", "bob/new", syscall.EROFS},
 }
 
+// directFaults are those of a store without a journal, journalFaults those of one
+// with it.
+var (
+	directFaults = []fault{
+		{"sync", "alice/tmp", syscall.EIO},
+		{"sync", "alice/tmp", syscall.ENOSPC},
+		{"sync", "alice/new", syscall.EIO},
+		{"sync", "bob/new", syscall.EIO},
+	}
+	journalFaults = []fault{
+		{"write", journalName, syscall.EIO},
+		{"write", journalName, syscall.ENOSPC},
+		{"sync", journalName, syscall.EIO},
+	}
+)
+
 // A delivery that a fault meets fails with that fault's error, and nobody has
 // a part of the message; when the fault has gone, so does the failure.
 func TestFaults(t *testing.T) {
+	t.Run("direct", func(t *testing.T) { testFaults(t, true, append(directFaults, faults...)) })
+	t.Run("journal", func(t *testing.T) { testFaults(t, false, append(journalFaults, faults...)) })
+}
+
+func testFaults(t *testing.T, direct bool, faults []fault) {
 	for _, prepared := range []bool{false, true} {
 		for _, f := range faults {
 			t.Run(fmt.Sprintf("%s %s %v prepared %v", f.op, f.below, f.err, prepared), func(t *testing.T) {
 				d := disktest.New()
 				s := On(d.Root(), "host")
+				if s.NoJournal = direct; !direct {
+					s.ownJournal()
+				}
 				if prepared {
 					if err := store(s, strings.NewReader("before\r\n"), "alice", "bob"); err != nil {
 						t.Fatal(err)
@@ -176,4 +200,87 @@ func TestFullDisk(t *testing.T) {
 		t.Error(err)
 	}
 	haveOnly(t, s, "room again\r\n")
+}
+
+// What keeps the journal from being used makes deliveries slower, no more; they
+// use it again when that has gone.
+func TestNoJournal(t *testing.T) {
+	for _, f := range []fault{
+		{"open", journalName, syscall.EMFILE},
+		{"write", journalName, syscall.ENOSPC},
+		{"sync", journalName, syscall.EIO},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			d := disktest.New()
+			s := On(d.Root(), "host")
+			troubles := 0
+			s.Trouble = func(error) { troubles++ }
+			d.Fault = f.meets
+			for range 2 {
+				if err := store(s, strings.NewReader("during\r\n"), "alice", "bob"); err != nil {
+					t.Error(err)
+				}
+			}
+			if troubles != 1 {
+				t.Errorf("%s %s: %d reports", f.op, f.below, troubles)
+			}
+			d.Fault = nil
+			time.Sleep(again)
+			if err := store(s, strings.NewReader("after\r\n"), "alice", "bob"); err != nil {
+				t.Error(err)
+			}
+			if s.journal == nil {
+				t.Errorf("%s %s: the journal is not used when the fault has gone", f.op, f.below)
+			}
+			haveOnly(t, s, "during\r\n", "during\r\n", "after\r\n")
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func (f fault) meets(op, name string) error {
+	if op == f.op && name == f.below {
+		return f.err
+	}
+	return nil
+}
+
+// A checkpoint that fails is made again later, and loses nothing meanwhile;
+// deliveries do without the journal when it is full.
+func TestFailedCheckpoints(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := disktest.New()
+		s := On(d.Root(), "host")
+		troubles := 0
+		s.Trouble = func(error) { troubles++ }
+		d.Fault = fault{"sync", "*", syscall.EIO}.meets
+		var want []string
+		for i := range 30 {
+			text := body(fmt.Sprintf("number-%d", i), 600)
+			if err := store(s, strings.NewReader(text), "alice", "bob"); err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, text)
+		}
+		synctest.Wait()
+		if troubles != 2 {
+			t.Errorf("%d reports of two halves", troubles)
+		}
+		before := d.Synced(journalName)
+		d.Fault = nil
+		time.Sleep(again)
+		synctest.Wait()
+		if err := store(s, strings.NewReader(body("number-30", 600)), "alice", "bob"); err != nil {
+			t.Fatal(err)
+		}
+		if d.Synced(journalName) != before+3 { // two halves that begin, and this message
+			t.Errorf("the journal is not used when the fault has gone")
+		}
+		haveOnly(t, s, append(want, body("number-30", 600))...)
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -10,6 +10,7 @@
 //	                               deleted like the others, never written
 //	NAME/.broken/                  what xm fsck --repair has set aside
 //	.maildrops.lock                locked byte ranges, one for each open maildrop
+//	.journal                       messages that are not durable elsewhere yet: see record
 //
 // FILE is <unix time>.M<microseconds>R<random>.<host>,S=<size>,W=<size>: S is
 // the message's size on disk in octets, W its size in the form it has on the
@@ -25,12 +26,23 @@
 // # Durability
 //
 // When Commit returns nil, the message is in the new directory of every
-// recipient, and survives the loss of power at that instant: file and directories
-// have been fsynced. When it returns an error, no recipient has it. A crash before
-// it returns leaves a recipient the whole message or nothing. When Delete returns
-// nil, the deletions survive likewise: no deleted message comes back. The tests
-// try what a crash may leave at each moment (package disktest), and that each
-// fsync is needed.
+// recipient, and survives the loss of power at that instant. When it returns an
+// error, no recipient has it. A crash before it returns leaves a recipient the
+// whole message or nothing. When Delete returns nil, the deletions survive likewise:
+// no deleted message comes back.
+//
+// A message of up to 64 KiB is durable in the journal first, which costs one sync
+// that all share who deliver at the time; its file and its names follow within
+// seconds, many together. After a crash of the system, Recover puts back what is
+// missing or damaged: until xm has run, another program may see an empty file. A
+// deletion by POP3 strikes the message out of the journal; one by another program
+// may be undone by a crash in the seconds after the delivery. Where one process
+// delivers already, where the file system is not known to keep the promise of
+// syncfs(2), and while the journal is full, a message has syncs of its own: of its
+// file and of its directories.
+//
+// The tests try what a crash may leave at each moment (package disktest), and that
+// each fsync is needed.
 //
 // # Quotas
 //
@@ -51,6 +63,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -75,8 +88,20 @@ type Store struct {
 	// set before the first use of the Store.
 	Quota func(maildrop string) Quota
 
+	// Trouble, if not nil, is told what goes wrong where nobody waits for it. It is
+	// set before the first use of the Store.
+	Trouble func(error)
+	// NoJournal has each message synced for itself. It is set before the first use
+	// of the Store.
+	NoJournal bool
+
 	root disk.Dir
 	host string // in file names
+	boot string // tells the time between two starts of the system from others; "" if that is not known
+
+	opening     sync.Mutex // guards what follows
+	journal     *journal   // nil while this process has none
+	nextOpening time.Time
 
 	preparing sync.Mutex // held by whoever makes directories
 
@@ -85,7 +110,9 @@ type Store struct {
 	locked map[int64]struct{} // offsets that this process holds in lock
 	ready  map[string]bool    // maildrops whose directories are known to be durable
 	drops  map[string]*drop   // maildrops that are open
-	usage  map[string]*remembered
+	// maildrops that are mounts, of another file system
+	elsewhere map[string]bool
+	usage     map[string]*remembered
 
 	listings listings
 }
@@ -102,9 +129,24 @@ func New(dataDir, host string) (*Store, error) {
 
 // On is New for a directory that is open, which Close closes.
 func On(root disk.Dir, host string) *Store {
-	return &Store{root: root, host: hostInName(host),
+	return &Store{root: root, host: hostInName(host), boot: bootID(),
 		locked: map[int64]struct{}{}, ready: map[string]bool{},
-		drops: map[string]*drop{}, usage: map[string]*remembered{}}
+		drops: map[string]*drop{}, elsewhere: map[string]bool{}, usage: map[string]*remembered{}}
+}
+
+// bootID is another after each start of the system (random(4)).
+func bootID() string {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "" // what is in the journal is then compared with the maildrops in any case
+	}
+	return strings.TrimSpace(string(id))
+}
+
+func (s *Store) report(err error) {
+	if s.Trouble != nil {
+		s.Trouble(err)
+	}
 }
 
 // hostInName keeps the whole file name within the 70 octets of a POP3
@@ -122,6 +164,14 @@ func hostInName(host string) string {
 
 // Close releases the data directory and all locks.
 func (s *Store) Close() error {
+	s.opening.Lock()
+	j := s.journal
+	s.journal, s.NoJournal = nil, true
+	s.opening.Unlock()
+	var err error
+	if j != nil {
+		err = j.close()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.lock != nil {
@@ -130,7 +180,7 @@ func (s *Store) Close() error {
 	for _, d := range s.drops {
 		d.close()
 	}
-	return s.root.Close()
+	return errors.Join(err, s.root.Close())
 }
 
 // prepare makes a maildrop's directories, durably.
@@ -164,8 +214,37 @@ func (s *Store) prepare(name string) error {
 	if err := s.sweep(path.Join(name, "tmp")); err != nil {
 		return err
 	}
+	if err := s.locate(name); err != nil {
+		return err
+	}
 	s.setReady(name, true)
 	return nil
+}
+
+// locate finds out whether a maildrop is on the file system of the data
+// directory.
+func (s *Store) locate(name string) error {
+	here, err := s.root.Stat(".")
+	if err != nil {
+		return err
+	}
+	there, err := s.root.Stat(name)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.elsewhere, name)
+	if !sameDisk(here, there) {
+		s.elsewhere[name] = true
+	}
+	return nil
+}
+
+func (s *Store) anyElsewhere(names []string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.elsewhere) > 0 && slices.ContainsFunc(names, func(name string) bool { return s.elsewhere[name] })
 }
 
 // makeDirs returns what it has made, also when it fails.
@@ -238,7 +317,7 @@ func (s *Store) acquire(name string) (release func(), err error) {
 			return nil, err
 		}
 	}
-	if err := lockByte(s.lock, offset, unix.F_WRLCK); err != nil {
+	if err := lockByte(s.lock, offset, unix.F_WRLCK, unix.F_OFD_SETLK); err != nil {
 		return nil, err
 	}
 	s.locked[offset] = struct{}{}
@@ -246,7 +325,7 @@ func (s *Store) acquire(name string) (release func(), err error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		delete(s.locked, offset)
-		_ = lockByte(s.lock, offset, unix.F_UNLCK) // fails only after Close, which has released it
+		_ = lockByte(s.lock, offset, unix.F_UNLCK, unix.F_OFD_SETLK) // fails only after Close, which has released it
 	}, nil
 }
 
@@ -258,11 +337,11 @@ func inodeOf(st fs.FileInfo) (int64, error) {
 	return 0, fmt.Errorf("%s has no inode number", st.Name())
 }
 
-// lockByte locks or unlocks one byte. The lock belongs to the open file, so it
+// lockByte locks or unlocks one byte; wait is F_OFD_SETLK or F_OFD_SETLKW. The lock belongs to the open file, so it
 // goes when the process dies, and closing another descriptor does not drop it.
-func lockByte(f disk.File, offset int64, kind int16) error {
+func lockByte(f disk.File, offset int64, kind int16, wait int) error {
 	l := unix.Flock_t{Type: kind, Whence: 0, Start: offset, Len: 1}
-	err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &l)
+	err := unix.FcntlFlock(f.Fd(), wait, &l)
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
 		return ErrLocked
 	}

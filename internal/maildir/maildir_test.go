@@ -19,6 +19,7 @@ import (
 // TestMain lets the test binary stand for another process: see
 // TestLockHoldsAcrossProcesses.
 func TestMain(m *testing.M) {
+	halfSize = 8 << 10
 	if dir := os.Getenv("MAILDIR_TEST_HOLD"); dir != "" {
 		s, err := New(dir, "host")
 		if err == nil {
@@ -425,7 +426,7 @@ func FuzzWire(f *testing.F) {
 		if _, err := io.CopyBuffer(struct{ io.Writer }{w}, &smallReads{bytes.NewReader(wire), chunk}, make([]byte, chunk)); err != nil {
 			t.Fatal(err)
 		}
-		onDisk, onWire, err := w.finish()
+		onDisk, onWire, _, err := w.finish()
 		if err != nil || onDisk != int64(disk.Len()) || onWire != int64(len(wire)) {
 			t.Errorf("%q stored: %d on disk, %d on the wire, %v", wire, onDisk, onWire, err)
 		}

@@ -11,8 +11,9 @@ import (
 // Maildrop is one user's mail as it was when it was opened, locked against
 // other sessions. Messages are numbered from 0, oldest first.
 type Maildrop struct {
-	store   *Store
-	release func()
+	store    *Store
+	maildrop string // the directory that deliveries go to
+	release  func()
 	*listing
 	gone []bool // by message, since they were last looked for; nil if they never were
 }
@@ -42,7 +43,7 @@ func (s *Store) open(maildrops []string) (*Maildrop, error) {
 		release()
 		return nil, err
 	}
-	return &Maildrop{store: s, release: release, listing: l}, nil
+	return &Maildrop{store: s, maildrop: maildrops[0], release: release, listing: l}, nil
 }
 
 // Close unlocks the maildrop.
@@ -117,6 +118,9 @@ func (m *Maildrop) relocate() error {
 // Delete removes the messages, durably. One that is gone already counts as
 // removed. The error joins one for each message that is still there.
 func (m *Maildrop) Delete(messages []int) error {
+	if err := m.strike(messages); err != nil {
+		return err
+	}
 	var errs []error
 	dirs := map[string]bool{}
 	relocated := false
@@ -137,6 +141,17 @@ func (m *Maildrop) Delete(messages []int) error {
 		errs = append(errs, disk.SyncDir(m.store.root, dir))
 	}
 	return errors.Join(errs...)
+}
+
+// strike has no crash bring the messages back from the journal.
+func (m *Maildrop) strike(messages []int) error {
+	var names []string
+	for _, i := range messages {
+		if msg := m.messages[i]; msg.dir < firstOriginals {
+			names = append(names, m.unique(msg))
+		}
+	}
+	return m.store.strike(m.maildrop, names)
 }
 
 func (m *Maildrop) remove(i int) error {

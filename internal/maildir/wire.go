@@ -1,7 +1,6 @@
 package maildir
 
 import (
-	"bufio"
 	"bytes"
 	"io"
 	"io/fs"
@@ -12,12 +11,12 @@ import (
 // there are sessions may be on their way, each with a buffer.
 const (
 	readSize  = 32 << 10
-	writeSize = 32 << 10
+	writeSize = 64 << 10
 )
 
 var (
 	readBuffers  = sync.Pool{New: func() any { return new([readSize]byte) }}
-	writeBuffers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, writeSize) }}
+	writeBuffers = sync.Pool{New: func() any { return new([writeSize]byte) }}
 )
 
 // diskWriter stores a message given in wire form: with LF in the place of CRLF.
@@ -25,61 +24,83 @@ var (
 // without it; package smtpd lets no such message in (RFC 5321, section 2.3.8).
 type diskWriter struct {
 	file   io.Writer
-	out    *bufio.Writer // nil before the first Write
-	heldCR bool          // an LF may follow
+	buf    *[writeSize]byte // nil before the first Write
+	n      int              // octets in buf
+	heldCR bool             // an LF may follow
 	size   wireSize
+	err    error // of the first write to file that failed
 }
 
 func (d *diskWriter) Write(p []byte) (int, error) {
-	if d.out == nil {
-		d.out = writeBuffers.Get().(*bufio.Writer)
-		d.out.Reset(io.MultiWriter(d.file, &d.size))
-	}
 	total := len(p)
 	if d.heldCR && total > 0 {
 		d.heldCR = false
 		if p[0] != '\n' {
-			d.out.WriteByte('\r') // a failure comes back from the next write
+			d.put([]byte{'\r'})
 		}
 	}
 	for {
 		i := bytes.IndexByte(p, '\r')
 		if i < 0 {
-			_, err := d.out.Write(p)
-			return total, err
+			d.put(p)
+			break
 		}
 		if d.heldCR = i == len(p)-1; d.heldCR {
-			_, err := d.out.Write(p[:i])
-			return total, err
+			d.put(p[:i])
+			break
 		}
 		keep := p[:i]
 		if p[i+1] != '\n' {
 			keep = p[:i+1]
 		}
-		d.out.Write(keep) // likewise
+		d.put(keep)
 		p = p[i+1:]
+	}
+	return total, d.err
+}
+
+func (d *diskWriter) put(p []byte) {
+	if d.buf == nil {
+		d.buf = writeBuffers.Get().(*[writeSize]byte)
+	}
+	for len(p) > 0 {
+		if d.n == len(d.buf) {
+			d.flush()
+		}
+		n := copy(d.buf[d.n:], p)
+		d.n, p = d.n+n, p[n:]
 	}
 }
 
+func (d *diskWriter) flush() {
+	if d.err == nil {
+		d.size.Write(d.buf[:d.n])
+		_, d.err = d.file.Write(d.buf[:d.n])
+	}
+	d.n = 0
+}
+
 // finish writes out what is held and returns the message's sizes on disk and on
-// the wire.
-func (d *diskWriter) finish() (disk, wire int64, err error) {
-	if d.out == nil {
-		return 0, 0, nil
-	}
+// the wire, and the message as it is on disk if that is in memory as a whole.
+func (d *diskWriter) finish() (disk, wire int64, content []byte, err error) {
 	if d.heldCR {
-		d.out.WriteByte('\r') // likewise
+		d.put([]byte{'\r'})
 	}
-	err = d.out.Flush()
-	return d.size.disk, d.size.total(), err
+	if d.n > 0 {
+		content = d.buf[:d.n]
+		d.flush()
+	}
+	if d.size.disk > int64(len(content)) {
+		content = nil
+	}
+	return d.size.disk, d.size.total(), content, d.err
 }
 
 // release gives the buffer back. Nothing is written after that.
 func (d *diskWriter) release() {
-	if d.out != nil {
-		d.out.Reset(nil)
-		writeBuffers.Put(d.out)
-		d.out = nil
+	if d.buf != nil {
+		writeBuffers.Put(d.buf)
+		d.buf = nil
 	}
 }
 

@@ -1,0 +1,222 @@
+package maildir
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"xm/internal/disk/disktest"
+)
+
+// What is not a record, whole and of this epoch, is none; what is one comes back
+// as it was.
+func FuzzRecord(f *testing.F) {
+	r := record{name: "1.host,S=2,W=3", maildrops: []string{"alice", "bob@localhost"}, content: []byte("a\n")}
+	whole := slices.Clone(r.encode(7).octets)
+	f.Add(whole, uint64(7), -1)
+	f.Add(whole, uint64(8), -1)
+	f.Add(whole, uint64(7), 40)
+	f.Add(whole[:len(whole)-1], uint64(7), -1)
+	f.Add([]byte("xm 0000000000000007 00000030 00000000\n\n\n\n"), uint64(7), -1)
+	f.Fuzz(func(t *testing.T, b []byte, epoch uint64, flip int) {
+		b = slices.Clone(b)
+		if flip >= 0 && flip < len(b) {
+			b[flip] ^= 1
+		}
+		was := slices.Clone(b)
+		r, size := parseRecord(b, epoch)
+		if r == nil {
+			return
+		}
+		e := r.encode(epoch)
+		defer e.release()
+		for i := range r.maildrops {
+			if r.deleted[i] {
+				if _, err := r.strike(writerAt(e.octets), 0, r.maildrops[i:i+1]); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if !bytes.Equal(e.octets, was[:size]) {
+			t.Errorf("%q came back as %q", was[:size], e.octets)
+		}
+	})
+}
+
+type writerAt []byte
+
+func (w writerAt) WriteAt(p []byte, offset int64) (int, error) { return copy(w[offset:], p), nil }
+
+// Every octet of a record counts.
+func TestDamagedRecord(t *testing.T) {
+	r := record{name: "1.host", maildrops: []string{"alice", "bob"}, content: []byte("hello\n")}
+	whole := r.encode(7).octets
+	for i := range whole {
+		damaged := slices.Clone(whole)
+		damaged[i] ^= 0x10
+		if got, _ := parseRecord(damaged, 7); got != nil {
+			t.Errorf("octet %d (%q) can be changed: %+v", i, whole[i], got)
+		}
+		if got, _ := parseRecord(slices.Clone(whole[:i]), 7); got != nil {
+			t.Errorf("%d octets are a record", i)
+		}
+	}
+	if got, size := parseRecord(whole, 7); got == nil || size != len(whole) || string(got.content) != "hello\n" || !slices.Equal(got.maildrops, r.maildrops) {
+		t.Errorf("the whole record is %+v", got)
+	}
+}
+
+// One process has the journal; the next one gets it when that is gone.
+func TestOneJournal(t *testing.T) {
+	dir := t.TempDir()
+	open := func() *Store {
+		s, err := New(dir, "host")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Trouble = func(err error) { t.Error(err) }
+		return s
+	}
+	first, second := open(), open()
+	if first.root.SyncsAll() != nil {
+		t.Skip("the file system of temporary files has no journal")
+	}
+	for _, s := range []*Store{first, second} {
+		if err := store(s, strings.NewReader("hello\r\n"), "alice"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if first.journal == nil || second.journal != nil {
+		t.Errorf("first %v, second %v", first.journal != nil, second.journal != nil)
+	}
+	if err := first.Close(); err != nil {
+		t.Error(err)
+	}
+	third := open()
+	if err := store(third, strings.NewReader("hello\r\n"), "alice"); err != nil || third.journal == nil {
+		t.Errorf("third: %v, journal %v", err, third.journal != nil)
+	}
+	for _, s := range []*Store{second, third} {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	content, err := os.ReadFile(filepath.Join(dir, journalName))
+	if err != nil || !strings.HasPrefix(string(content), "xm journal ") {
+		t.Errorf("%.40q, %v", content, err)
+	}
+}
+
+// A maildrop on another file system than the journal's has its own syncs.
+func TestMountedMaildrop(t *testing.T) {
+	dir := t.TempDir()
+	mounted := filepath.Join(dir, "alice")
+	if err := os.Mkdir(mounted, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("xm", mounted, "tmpfs", 0, "mode=0700"); err != nil {
+		t.Skip("needs the right to mount: ", err)
+	}
+	defer unix.Unmount(mounted, 0)
+	s, err := New(dir, "host")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := store(s, strings.NewReader("hello\r\n"), "alice"); err != nil {
+		t.Fatal(err)
+	}
+	if s.journal != nil {
+		t.Error("it is in the journal of another file system")
+	}
+	m, err := s.Open([]string{"alice"})
+	if err != nil || m.Len() != 1 {
+		t.Fatalf("%v, %v", m, err)
+	}
+	m.Close()
+}
+
+// A message for a thousand takes few descriptors, with a journal and without.
+func TestManyRecipients(t *testing.T) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	for _, direct := range []bool{false, true} {
+		s, err := New(t.TempDir(), "host")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.NoJournal = direct
+		var all []string
+		for i := range 300 {
+			all = append(all, fmt.Sprint("user", i))
+		}
+		low := limit
+		low.Cur = uint64(openFiles(t)) + 4*maxDrops + 2*mostUnsynced + 60
+		if low.Cur >= 4*uint64(len(all)) {
+			t.Fatal("the test proves nothing")
+		}
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &low); err != nil {
+			t.Fatal(err)
+		}
+		err = store(s, strings.NewReader("hello\r\n"), all...)
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+			t.Fatal(err)
+		}
+		if err != nil {
+			t.Errorf("direct %v: %v", direct, err)
+		}
+		for _, name := range all {
+			if u, err := s.Usage(name); err != nil || u.Messages != 1 {
+				t.Fatalf("%s has %v, %v", name, u, err)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func openFiles(t *testing.T) int {
+	t.Helper()
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(fds)
+}
+
+// A crash in the midst of putting messages back loses nothing.
+func TestCrashWhileRecovering(t *testing.T) {
+	c := &crashed{disk: disktest.New()}
+	c.open()
+	c.prepare("alice")
+	c.deliver("one", 100, "alice")
+	c.deliver("two", 600, "alice", "bob")
+	c.remove("alice", "one")
+	states := 0
+	n, err := c.disk.Crashes(2, func(after *disktest.Disk, notes []any) error {
+		if states++; states%499 != 0 { // each has hundreds of its own
+			return nil
+		}
+		again := after.Continue(notes)
+		s := On(again.Root(), "host")
+		s.boot = "a later one"
+		if err := s.Recover(); err != nil {
+			return err
+		}
+		_, err := again.Crashes(3, check)
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	t.Log(n, "states")
+}

@@ -1,0 +1,125 @@
+package maildir
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path"
+
+	"xm/internal/disk"
+	"xm/internal/safefile"
+)
+
+// What putBack does with messages that are in their maildrops, and with others.
+const (
+	afterCrash   = iota // after a crash: write those that are damaged or missing
+	whileRunning        // while servers run: write all, but those that somebody has deleted
+)
+
+// putBack writes messages of the journal into their maildrops, but for those that
+// were deleted there, and finishes deletions. Nothing of it is durable before
+// SyncAll. A maildrop that is not there any more gets nothing.
+func (s *Store) putBack(records []*record, how int) error {
+	byMaildrop := map[string]map[string]wanted{}
+	for _, r := range records {
+		for i, m := range r.maildrops {
+			if byMaildrop[m] == nil {
+				byMaildrop[m] = map[string]wanted{}
+			}
+			byMaildrop[m][r.name] = wanted{r, r.deleted[i]}
+		}
+	}
+	for maildrop, messages := range byMaildrop {
+		if err := s.putInto(maildrop, messages, how); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wanted is what a maildrop is to have of a record.
+type wanted struct {
+	*record
+	deleted bool
+}
+
+func (s *Store) putInto(maildrop string, messages map[string]wanted, how int) error {
+	newDir := path.Join(maildrop, "new")
+	if _, err := s.root.Stat(maildrop); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if _, err := s.makeDirs(maildrop); err != nil {
+		return err
+	}
+	found := map[string]bool{}
+	for _, dir := range []string{newDir, path.Join(maildrop, "cur")} {
+		files, err := s.filesOf(dir, messages)
+		if err != nil {
+			return err
+		}
+		for _, file := range files {
+			name := unique(file)
+			switch m := messages[name]; {
+			case m.deleted || found[name]:
+				err = s.root.Remove(path.Join(dir, file))
+			case how == whileRunning || !s.holds(path.Join(dir, file), m.content):
+				err = s.write(maildrop, m.record, path.Join(dir, file))
+			}
+			if found[name] = true; err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	for name, m := range messages {
+		if how == whileRunning || m.deleted || found[name] {
+			continue
+		}
+		if err := s.write(maildrop, m.record, path.Join(newDir, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// filesOf lists those files of a directory that hold the messages.
+func (s *Store) filesOf(dir string, messages map[string]wanted) (files []string, err error) {
+	err = s.scan(dir, func(file string) error {
+		if _, ok := messages[unique(file)]; ok {
+			files = append(files, file)
+		}
+		return nil
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return files, err
+}
+
+// holds reports whether a file can be read and has that content.
+func (s *Store) holds(file string, content []byte) bool {
+	is, err := disk.ReadFile(s.root, file)
+	return err == nil && bytes.Equal(is, content)
+}
+
+// write makes a file anew, through tmp.
+func (s *Store) write(maildrop string, r *record, file string) error {
+	tmp := path.Join(maildrop, "tmp", r.name)
+	if err := s.root.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	owner, err := s.root.Stat(maildrop)
+	if err != nil {
+		return err
+	}
+	f, err := s.root.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(r.content)
+	err = errors.Join(err, safefile.GiveTo(f, owner), f.Close())
+	if err == nil {
+		err = s.root.Rename(tmp, file)
+	}
+	return err
+}

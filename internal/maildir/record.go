@@ -1,0 +1,200 @@
+package maildir
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"xm/internal/disk"
+)
+
+// record is a message in the journal. There it is
+//
+//	xm EPOCH LENGTH CHECKSUM\n   hexadecimal, of 16, 8 and 8 digits
+//	FILE\n                       the message's name in each maildrop
+//	?MAILDROP\n                  one line for each; ? is a space, or D when the message
+//	                             has been deleted there
+//	\n
+//	CONTENT                      as it is on disk
+//
+// LENGTH is that of the whole record; CHECKSUM is CRC-32C over all but itself, with
+// spaces in the place of each D. A record with another epoch than that of its
+// half, or with a wrong checksum, is none: it, and what follows, was being written
+// when the power failed, or is of an earlier use.
+type record struct {
+	name      string
+	maildrops []string
+	content   []byte
+
+	// Of one that has been read:
+	offset  int64  // in the journal
+	deleted []bool // by maildrop
+}
+
+const (
+	headFormat = "xm %016x %08x "
+	headSize   = len("xm ") + 16 + len(" ") + 8 + len(" ")
+	bodyStart  = headSize + 8 + len("\n")
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func (r *record) size() int64 {
+	n := bodyStart + len(r.name) + len("\n")
+	for _, m := range r.maildrops {
+		n += len(" ") + len(m) + len("\n")
+	}
+	return int64(n + len("\n") + len(r.content))
+}
+
+// encoded is a record as octets, in a buffer that is used again.
+type encoded struct{ octets []byte }
+
+var encodeBuffers = sync.Pool{New: func() any { return new(encoded) }}
+
+func (r *record) encode(epoch uint64) *encoded {
+	e := encodeBuffers.Get().(*encoded)
+	b := fmt.Appendf(e.octets[:0], headFormat, epoch, r.size())
+	b = append(b, "........\n"...)
+	b = append(append(b, r.name...), '\n')
+	for _, m := range r.maildrops {
+		b = append(append(append(b, ' '), m...), '\n')
+	}
+	b = append(append(b, '\n'), r.content...)
+	copy(b[headSize:], fmt.Sprintf("%08x", checksum(b)))
+	e.octets = b
+	return e
+}
+
+func (e *encoded) release() { encodeBuffers.Put(e) }
+
+func checksum(b []byte) uint32 {
+	return crc32.Update(crc32.Checksum(b[:headSize], castagnoli), castagnoli, b[bodyStart:])
+}
+
+// parseRecord reads the record that b begins with. It changes b, and the record's
+// content is a part of it. It returns nil if there is none of that epoch.
+func parseRecord(b []byte, epoch uint64) (r *record, size int) {
+	if len(b) < bodyStart {
+		return nil, 0
+	}
+	var was, length uint64
+	var sum uint32
+	if n, err := fmt.Sscanf(string(b[:bodyStart]), headFormat+"%08x\n", &was, &length, &sum); n != 3 || err != nil ||
+		was != epoch || length < uint64(bodyStart) || length > uint64(len(b)) {
+		return nil, 0
+	}
+	b = b[:length]
+	head, content, ok := bytes.Cut(b[bodyStart:], []byte("\n\n"))
+	if !ok {
+		return nil, 0
+	}
+	name, maildrops, _ := bytes.Cut(head, []byte("\n"))
+	r = &record{name: string(name), content: content}
+	for line := range bytes.SplitSeq(maildrops, []byte("\n")) {
+		if len(line) < 2 || line[0] != ' ' && line[0] != 'D' {
+			return nil, 0
+		}
+		r.maildrops, r.deleted = append(r.maildrops, string(line[1:])), append(r.deleted, line[0] == 'D')
+		line[0] = ' '
+	}
+	if checksum(b) != sum || !r.valid() {
+		return nil, 0
+	}
+	return r, int(length)
+}
+
+// valid reports whether the names can be in a record, and are names.
+func (r *record) valid() bool {
+	return !slices.ContainsFunc(append([]string{r.name}, r.maildrops...), func(name string) bool {
+		return name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\n")
+	})
+}
+
+// strike marks the record at an offset of the journal as deleted from maildrops.
+// It reports whether it is for any of them.
+func (r *record) strike(f io.WriterAt, offset int64, maildrops []string) (struck bool, err error) {
+	at := offset + int64(bodyStart+len(r.name)+len("\n"))
+	for _, m := range r.maildrops {
+		if slices.Contains(maildrops, m) {
+			if _, err := f.WriteAt([]byte{'D'}, at); err != nil {
+				return struck, err
+			}
+			struck = true
+		}
+		at += int64(len(" ") + len(m) + len("\n"))
+	}
+	return struck, nil
+}
+
+// header is what a half of the journal begins with:
+//
+//	xm journal EPOCH BOOT\n
+//
+// EPOCH is that of its records, of 16 hexadecimal digits; BOOT is the system's
+// boot_id (random(4)) when the first of them was written, or "-".
+type header struct {
+	epoch uint64
+	boot  string
+}
+
+// headerSize is a sector: the disk writes it as a whole or not at all.
+const headerSize = 512
+
+// readHalf reads the records of a half, up to the first that is not whole. A half
+// that was never begun has none.
+func readHalf(f io.ReaderAt, half int) (h header, records []*record, err error) {
+	b := make([]byte, headerSize)
+	n, err := f.ReadAt(b, start(half))
+	if err != nil && err != io.EOF {
+		return h, nil, err
+	}
+	if count, err := fmt.Sscanf(string(b[:n]), "xm journal %016x %s\n", &h.epoch, &h.boot); count != 2 || err != nil {
+		return header{}, nil, nil
+	}
+	if h.boot == "-" {
+		h.boot = ""
+	}
+	b = make([]byte, halfSize-headerSize)
+	if n, err = f.ReadAt(b, start(half)+headerSize); err != nil && err != io.EOF {
+		return h, nil, err
+	}
+	for at := 0; ; {
+		r, size := parseRecord(b[at:n], h.epoch)
+		if r == nil {
+			return h, records, nil
+		}
+		r.offset = start(half) + headerSize + int64(at)
+		records = append(records, r)
+		at += size
+	}
+}
+
+// beginHalf makes a half empty, durably by sync, while nobody marks records. It
+// returns the epoch of the records to come.
+func beginHalf(f disk.File, half int, boot string, sync func() error) (epoch uint64, err error) {
+	if err := lockByte(f, marksByte, unix.F_WRLCK, unix.F_OFD_SETLKW); err != nil {
+		return 0, err
+	}
+	defer func() {
+		err = errors.Join(err, lockByte(f, marksByte, unix.F_UNLCK, unix.F_OFD_SETLK))
+	}()
+	if boot == "" {
+		boot = "-"
+	}
+	epoch = rand.Uint64()
+	b := make([]byte, headerSize)
+	copy(b, fmt.Sprintf("xm journal %016x %s\n", epoch, boot))
+	if _, err := f.WriteAt(b, start(half)); err != nil {
+		return 0, err
+	}
+	return epoch, sync()
+}
