@@ -61,6 +61,7 @@ func (s *session) state() state {
 
 func (s *session) run() {
 	defer s.release()
+	s.log.Debug("connected", "local", s.conn.Local())
 	r := reply{ok: true, text: s.srv.Hostname + " xm POP3 server ready"}
 	for s.send(r) {
 		if s.upgrade && !s.handshake() {

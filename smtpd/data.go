@@ -129,8 +129,9 @@ func (s *session) finish(received error) reply {
 	log := s.logMessage(tx)
 	if err == nil {
 		s.errors, s.commands, s.unsent = 0, 0, 0
-		log.Info("message accepted")
-		r.text += " " + m.id
+		r.text += " " + tx.id
+		log.Info("message accepted", append(m.names(), "reply", r.String())...)
+		s.logged = true
 		return r
 	}
 	level := slog.LevelWarn
@@ -145,8 +146,9 @@ func (s *session) finish(received error) reply {
 // logMessage is for the line that tells what became of a message.
 func (s *session) logMessage(tx *transaction) *slog.Logger {
 	m := tx.message
-	return s.log.With("id", m.id, "from", tx.from.raw, "to", tx.addresses(), "octets", m.octets,
-		"took", time.Since(m.began).Round(time.Microsecond))
+	return s.log.With("id", tx.id, "from", tx.from.raw, "to", tx.addresses(), "octets", m.octets,
+		"took", time.Since(m.began).Round(time.Microsecond), "helo", s.client, "message_id", m.header.id,
+		"mailboxes", strings.Join(tx.mailboxes(), ","))
 }
 
 // judge tells what came of a message.

@@ -66,6 +66,9 @@ type Delivery interface {
 	// in none of them if Commit, or a Write before it, returns an error; that
 	// matches ErrFull if a mailbox had no room.
 	Commit() error
+	// Names are those of the message once it is committed, for the log: of its
+	// file in each of the mailboxes, and the unique-id that POP3 has for it.
+	Names() (file, uid string)
 	// Abort drops the message. After Commit it does nothing.
 	Abort()
 }

@@ -126,6 +126,8 @@ func (d *testDelivery) Commit() error {
 	return nil
 }
 
+func (d *testDelivery) Names() (file, uid string) { return "123.file,S=6", "123.uid" }
+
 func (d *testDelivery) Abort() {
 	d.mail.mu.Lock()
 	defer d.mail.mu.Unlock()
