@@ -42,6 +42,7 @@ xm/internal/disk
 xm/internal/disk/disktest internal/disk
 xm/internal/safefile     internal/disk
 xm/internal/sasl
+xm/internal/trace
 xm/scripts/crash
 xm/scripts/load
 xm/scripts/nosync
