@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"xm/internal/line/linetest"
+	"xm/internal/trace"
 )
 
 // patience only bounds a failing test.
@@ -69,8 +70,8 @@ func startSystem(t *testing.T, dir string, settings ...string) *system {
 	}
 	in := bufio.NewScanner(io.TeeReader(stderr, s.log))
 	for s.addr["regd"] == "" && in.Scan() { // it is the last
-		if strings.Contains(in.Text(), "msg=listening") {
-			s.addr[field(in.Text(), "service=")] = field(in.Text(), "addr=")
+		if r, _ := trace.Parse(in.Bytes()); r.Msg == "listening" {
+			s.addr[r.Get("service")] = r.Get("addr")
 		}
 	}
 	if s.addr["regd"] == "" {

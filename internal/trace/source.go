@@ -5,11 +5,15 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 )
 
-// Source opens a part of the log from its beginning.
-type Source func() (io.ReadCloser, error)
+// Source is a part of the log. Open reads it from its beginning.
+type Source struct {
+	Name string // for errors
+	Open func() (io.ReadCloser, error)
+}
 
 // maxLine is what a record may have: a message may have many recipients. Longer
 // lines are passed over.
@@ -18,22 +22,22 @@ const maxLine = 4 << 20
 // eachLine gives the lines of all sources, without their line ends. A source that
 // begins as a gzip file does is unpacked.
 func eachLine(ctx context.Context, log []Source, take func(line []byte)) error {
-	for _, open := range log {
-		if err := readSource(ctx, open, take); err != nil {
-			return err
+	for _, s := range log {
+		if err := s.read(ctx, take); err != nil {
+			return fmt.Errorf("%s: %w", s.Name, err)
 		}
 	}
 	return nil
 }
 
-func readSource(ctx context.Context, open Source, take func(line []byte)) (err error) {
-	src, err := open()
+func (s Source) read(ctx context.Context, take func(line []byte)) (err error) {
+	src, err := s.Open()
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
 	in := bufio.NewReaderSize(src, 64<<10)
-	// RFC 1952, section 2.3.1.
+	// RFC 1952, section 2.3.1. An error comes again from the next read.
 	if begin, _ := in.Peek(2); string(begin) == "\x1f\x8b" {
 		unpacked, err := gzip.NewReader(in)
 		if err != nil {

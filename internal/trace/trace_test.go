@@ -16,7 +16,7 @@ import (
 
 // of is a source with a text.
 func of(text string) Source {
-	return func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil }
+	return Source{"x.log", func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil }}
 }
 
 // story gives the log's words for each event, and "+n" for those left out.
@@ -123,13 +123,13 @@ func TestFindFails(t *testing.T) {
 	io.WriteString(zip, log)
 	zip.Close()
 	for name, source := range map[string]Source{
-		"open": func() (io.ReadCloser, error) { return nil, broken },
-		"read": func() (io.ReadCloser, error) {
+		"open": {"x.log", func() (io.ReadCloser, error) { return nil, broken }},
+		"read": {"x.log", func() (io.ReadCloser, error) {
 			return io.NopCloser(io.MultiReader(strings.NewReader(log), iotest.ErrReader(broken))), nil
-		},
+		}},
 		"cut off": of(packed.String()[:packed.Len()/2]),
 	} {
-		if stories, err := Find(context.Background(), []Source{source}, "one"); err == nil || stories != nil {
+		if stories, err := Find(context.Background(), []Source{source}, "one"); err == nil || stories != nil || !strings.HasPrefix(err.Error(), "x.log: ") {
 			t.Errorf("%s: %v, %v", name, stories, err)
 		}
 	}
