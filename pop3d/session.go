@@ -72,7 +72,7 @@ func (s *session) run() {
 		if err == nil {
 			r = s.dispatch(string(text))
 		} else {
-			r = lineError(err)
+			r = s.lineError(err)
 		}
 	}
 }
@@ -131,8 +131,10 @@ func (s *session) dispatch(text string) reply {
 	cmd, known := commands[verb]
 	switch {
 	case slices.Contains(foreign, verb):
+		line.Abuse(s.log, "HTTP")
 		return reply{text: "this is not a web server", close: true}
 	case s.drop == nil && s.commands > maxCommands:
+		line.Abuse(s.log, "too many commands without a login")
 		return reply{text: "too many commands without a login", close: true}
 	case !known:
 		return failure("unknown command")

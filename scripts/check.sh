@@ -27,7 +27,7 @@ xm/hybrid
 xm/smtpd                 internal/line internal/sasl
 xm/pop3d                 internal/line internal/sasl
 xm/userdb                internal/disk internal/safefile
-xm/userdb/regd           hybrid internal/line internal/regwire userdb
+xm/userdb/regd           hybrid internal/line internal/regwire internal/sasl userdb
 xm/internal/config       internal/disk internal/safefile
 xm/internal/keyring      hybrid internal/disk internal/safefile
 xm/internal/line

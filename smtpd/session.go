@@ -117,6 +117,7 @@ func (s *session) answer(command string, r reply) bool {
 	if s.upgrade || !s.overLimit() {
 		return true
 	}
+	line.Abuse(s.log, "too many errors, or commands without a message")
 	s.sendReply(reply{421, "4.7.0", "Too many errors, or too many commands without a message", true})
 	return false
 }
@@ -181,6 +182,7 @@ func (s *session) lineError(err error) reply {
 	case errors.Is(err, line.ErrLineTooLong):
 		return tooLong(maxAuthLine)
 	case errors.Is(err, line.ErrEndlessLine):
+		line.Abuse(s.log, "a line without an end")
 		return reply{421, "4.7.0", "The line has no end", true}
 	case errors.Is(err, line.ErrStopping):
 		// RFC 5321, section 3.8: 421 before closing a connection at one's own wish.
@@ -254,6 +256,7 @@ func (s *session) dispatch(text string) reply {
 	cmd, known := commands[verb]
 	switch {
 	case slices.Contains(foreign, verb):
+		line.Abuse(s.log, "HTTP")
 		return reply{421, "4.7.0", "This is not a web server", true}
 	case slices.Contains(notOffered, verb):
 		return reply{502, "5.5.1", verb + " is not offered here", false}
