@@ -33,7 +33,7 @@ func logCommand() *cli.Command {
 				"Failed logins and abuse have lines of their own, which do not change, and in which nothing\n" +
 				"that a client can choose stands before its address: service, session and peer come first.\n" +
 				"scripts/fail2ban has the filter for fail2ban.\n\n" +
-				"   level=WARN msg=\"login failed\" service=S session=X peer=ADDRESS ... user=NAME mechanism=M\n" +
+				"   level=WARN msg=\"login failed\" service=S session=X peer=ADDRESS ... user=NAME ...\n" +
 				"   level=WARN msg=abuse service=S session=X peer=ADDRESS ... reason=TEXT",
 			Flags:  []cli.Flag{jsonFlag()},
 			Action: runTrace,
