@@ -374,6 +374,36 @@ func TestSIGTERM(t *testing.T) {
 	}
 }
 
+// A second SIGTERM does not wait for the transactions.
+func TestSecondSIGTERM(t *testing.T) {
+	s := startSystem(t, t.TempDir())
+	s.must("server", "secret\n", "user", "add", "--password-file", "-", "alice")
+	conn, err := net.Dial("tcp", s.addr["smtp"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	linetest.Play(t, "busy", "S: 220 *\nC: HELO a\nS: 250 *\nC: MAIL FROM:<>\nS: 250 *\nC: RCPT TO:<alice@localhost>\nS: 250 *\nC: DATA\nS: 354 *\nC: half\n", conn)
+	for ended := false; !ended; { // the first is noticed at some time
+		select {
+		case <-s.done:
+			ended = true
+		default:
+			s.cmd.Process.Signal(syscall.SIGTERM)
+		}
+	}
+	s.cmd.Wait()
+	if status := s.cmd.ProcessState.Sys().(syscall.WaitStatus); !status.Signaled() || status.Signal() != syscall.SIGTERM {
+		t.Errorf("ended with %v; the log:\n%s", s.cmd.ProcessState, s.log)
+	}
+	if strings.Contains(s.log.String(), "cut off") {
+		t.Errorf("the transaction had its time:\n%s", s.log)
+	}
+	if got := s.onDisk("alice"); got != "" {
+		t.Errorf("half of a message is there:\n%s", got)
+	}
+}
+
 // Two servers that share the files, as two processes.
 func TestSeparateProcesses(t *testing.T) {
 	dir := t.TempDir()
