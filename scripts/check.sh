@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The checks that every change must pass: format, vet, staticcheck, the import
-# rules, and the tests under the race detector.
+# The checks that every change must pass: format, vet, staticcheck, known
+# vulnerabilities, the import rules, and the tests under the race detector.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,6 +16,18 @@ go vet ./...
 
 step staticcheck
 go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+
+step govulncheck
+# Where its database can't be reached, and for no other reason, it is left out.
+skipped=''
+code=0
+found=$(go run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./... 2>&1) || code=$?
+printf '%s\n' "$found"
+if [ "$code" != 0 ]; then
+  grep -q '^govulncheck: fetching vulnerabilities: Get "https://vuln\.go\.dev/' <<<"$found" || fail 'govulncheck'
+  skipped='SKIPPED govulncheck: vuln.go.dev can not be reached from here'
+  printf '== %s\n' "$skipped"
+fi
 
 step imports
 # What each package may import of this module. Imports point downwards only, and
@@ -68,3 +80,4 @@ grep -rnE 'os\.Exit|log\.Fatal' --include='*.go' --exclude='*_test.go' . | grep 
 
 step go test -race
 go test -race -short ./...
+[ -z "$skipped" ] || printf '== %s\n' "$skipped"
