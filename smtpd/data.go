@@ -135,7 +135,7 @@ func (s *session) finish(received error) reply {
 		return r
 	}
 	level := slog.LevelWarn
-	if errors.As(err, new(storeError)) && r != mailboxFull { // our fault
+	if errors.As(err, new(storeError)) && r != mailboxFull && r != mailboxTooSmall { // our fault
 		level = slog.LevelError
 	}
 	s.logged = true
@@ -165,6 +165,8 @@ func (s *session) judge(err error) reply {
 		return reply{550, "5.6.0", "The message holds " + err.Error(), false}
 	case !errors.As(err, new(storeError)): // no end was received, so there is nobody to tell
 		return cutOff
+	case errors.Is(err, ErrTooLarge):
+		return mailboxTooSmall
 	case errors.Is(err, ErrFull):
 		return mailboxFull
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
