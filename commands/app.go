@@ -45,7 +45,7 @@ func New() *cli.App {
 			keygen(), encrypt(), decrypt(), register(), passwd(), unregister(),
 			key(), user(),
 			initCommand(), showConfig(), mailbox(), backup(), restore(), doctorCommand(), fsck(),
-			man(), completion(),
+			logCommand(), man(), completion(),
 			smtpdCommand(), pop3dCommand(), regdCommand(), serve(),
 			login(), logout(),
 			send(), inbox(), read(), reply(), forward(), rm(), fetch(), watch(), client(), sendmail(),

@@ -4,10 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"xm/internal/disk"
 	"xm/internal/maildir"
+	"xm/internal/safefile"
 	"xm/userdb"
 )
 
@@ -17,10 +20,10 @@ func fsck() *cli.Command {
 		Usage: "check users.txt and all maildrops",
 		Description: "Prints what is wrong: broken lines of users.txt, names that stand there twice, messages\n" +
 			"that are no files, can't be read or have another size than their names say, what\n" +
-			"broken deliveries left, missing directories, what others may read, and maildrops\n" +
-			"of nobody. Servers may be running.\n\n" +
+			"broken deliveries and changes of files left, missing directories, what others may read,\n" +
+			"and maildrops of nobody. Servers may be running.\n\n" +
 			"With --repair, broken lines go to " + userdb.BrokenLines + " and broken files to NAME/.broken,\n" +
-			"directories are made and permissions taken away. Nothing is deleted, and a maildrop of\n" +
+			"or .broken where they are nobody's; directories are made and permissions taken away. Nothing is deleted, and a maildrop of\n" +
 			"nobody is left to you. Exit code: 0 if all is well, or is well now; 1 if not.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "repair", Usage: "set aside what is broken"},
@@ -44,6 +47,10 @@ func runFsck(o operator) error {
 	}
 	more, err := checkMaildrops(store, owned, c.Bool("repair"))
 	problems = append(problems, more...)
+	if err == nil {
+		more, err = checkLeftOvers(o.cfg.DataDir, c.Bool("repair"))
+		problems = append(problems, more...)
+	}
 	if err != nil { // after what was found and done until then
 		say(c, "%v", err)
 	}
@@ -107,6 +114,34 @@ func checkMaildrops(store *maildir.Store, owned map[string]bool, repair bool) (p
 		if err != nil {
 			return problems, err
 		}
+	}
+	return problems, nil
+}
+
+// leftOversAside is the directory of the data directory that they go to.
+const leftOversAside = ".broken"
+
+// checkLeftOvers finds the temporary files of changes that a crash broke off.
+func checkLeftOvers(dataDir string, repair bool) (problems []maildir.Problem, err error) {
+	root, err := disk.OpenDir(dataDir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	found, err := safefile.LeftOvers(root, ".")
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range found {
+		p := maildir.Problem{Path: l.Name, What: "a change of a file did not end: what was written is of " + l.Time.Format(time.DateTime)}
+		if repair {
+			to, err := safefile.SetAside(root, ".", l.Name, leftOversAside)
+			if err != nil {
+				return problems, err
+			}
+			p.Done = "moved to " + to
+		}
+		problems = append(problems, p)
 	}
 	return problems, nil
 }

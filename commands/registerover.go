@@ -117,13 +117,13 @@ func (m *member) do(r regwire.Request, proof, onRecord *rsa.PrivateKey) error {
 
 // newRecord asks for a new password and makes the record that the server gets in
 // its place.
-func (m *member) newRecord() (string, error) {
-	text, err := readPassword(m.c, m.c.String("password-file"), fmt.Sprintf("New password of %s: ", m.name), true)
+func (m *member) newRecord() (record, password string, err error) {
+	password, err = readPassword(m.c, m.c.String("password-file"), fmt.Sprintf("New password of %s: ", m.name), true)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	r, err := userdb.NewRecord(m.name, text, m.iterations)
-	return r.Salt + "," + r.Hash, err
+	r, err := userdb.NewRecord(m.name, password, m.iterations)
+	return r.Salt + "," + r.Hash, password, err
 }
 
 // registerOver registers over the network.
@@ -136,7 +136,7 @@ func registerOver(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		record, err := m.newRecord()
+		record, _, err := m.newRecord()
 		if err != nil {
 			return err
 		}
@@ -150,27 +150,6 @@ func registerOver(c *cli.Context) error {
 		_, err = fmt.Fprintln(c.App.Writer, hybrid.Fingerprint(&m.key.PublicKey))
 		return err
 	})
-}
-
-func passwd() *cli.Command {
-	return &cli.Command{
-		Name:      "passwd",
-		Usage:     "change your password, over the network",
-		ArgsUsage: "[NAME]",
-		Description: "Signed with key.priv: the old password is not needed, and the server does not see the\n" +
-			"new one. NAME is you on the server; without it, user in [account] of the config. Who has\n" +
-			"lost the key asks the operator: xm user passwd.",
-		Flags: serverFlags(passwordFileFlag(), passphraseFlag()),
-		Action: func(c *cli.Context) error {
-			return withMember(c, false, func(m *member) error {
-				record, err := m.newRecord()
-				if err != nil {
-					return err
-				}
-				return m.do(regwire.Request{Action: regwire.Change, Record: record}, nil, m.key)
-			})
-		},
-	}
 }
 
 func unregister() *cli.Command {

@@ -101,7 +101,10 @@ func values(cfg *config.Config) (map[string]string, error) {
 // keep takes over what counts, as far as its settings are the same: who has how
 // many connections, and who has guessed how often.
 func (h *host) keep(old *host) {
-	for _, l := range []struct{ now, before **line.Limits }{{&h.smtpLimits, &old.smtpLimits}, {&h.pop3Limits, &old.pop3Limits}} {
+	for _, l := range []struct{ now, before **line.Limits }{
+		{&h.smtpLimits, &old.smtpLimits}, {&h.pop3Limits, &old.pop3Limits}, {&h.regdLimits, &old.regdLimits},
+	} {
+		(*l.now).Addresses = (*l.before).Addresses
 		if (*l.now).MaxConns == (*l.before).MaxConns && (*l.now).MaxPerAddr == (*l.before).MaxPerAddr {
 			*l.now = *l.before
 		}

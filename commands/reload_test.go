@@ -21,7 +21,10 @@ import (
 // has that name as its host name.
 func (s *system) reload(hostname, settings string) {
 	s.t.Helper()
-	s.file("xm.toml", fmt.Sprintf("hostname = %q\n[login]\nfailure_delay = \"0s\"\n%s", hostname, settings))
+	next := s.file("xm.toml.next", fmt.Sprintf("hostname = %q\n[login]\nfailure_delay = \"0s\"\n%s", hostname, settings))
+	if err := os.Rename(next, filepath.Join(s.dir, "xm.toml")); err != nil { // a SIGHUP before may still be at work
+		s.t.Fatal(err)
+	}
 	s.hangUp()
 	for deadline := time.Now().Add(patience); s.greeting("smtp") != "220 "+hostname; {
 		if time.Now().After(deadline) {

@@ -62,8 +62,8 @@ type host struct {
 	cert   *line.Certificate // nil for none
 	logins *sasl.Limiter
 	// What the ports of a protocol share.
-	smtpLimits, pop3Limits *line.Limits
-	pop3Delay              *pop3d.LoginDelay // nil for none
+	smtpLimits, pop3Limits, regdLimits *line.Limits
+	pop3Delay                          *pop3d.LoginDelay // nil for none
 
 	presence *userdb.Presence // nil without POP3
 }
@@ -72,11 +72,13 @@ func openHost(c *cli.Context, cfg config.Config, log *slog.Logger) (h *host, err
 	if err := safefile.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return nil, err
 	}
+	addresses := &line.Addresses{} // all services count them together
 	h = &host{
 		c: c, cfg: cfg, log: log,
 		logins:     &sasl.Limiter{MaxFailures: cfg.Login.MaxFailures},
-		smtpLimits: &line.Limits{MaxConns: cfg.SMTP.MaxConnections, MaxPerAddr: cfg.SMTP.MaxPerAddress},
-		pop3Limits: &line.Limits{MaxConns: cfg.POP3.MaxConnections, MaxPerAddr: cfg.POP3.MaxPerAddress},
+		smtpLimits: &line.Limits{MaxConns: cfg.SMTP.MaxConnections, MaxPerAddr: cfg.SMTP.MaxPerAddress, Addresses: addresses},
+		pop3Limits: &line.Limits{MaxConns: cfg.POP3.MaxConnections, MaxPerAddr: cfg.POP3.MaxPerAddress, Addresses: addresses},
+		regdLimits: &line.Limits{MaxConns: regd.MaxConns, Addresses: addresses},
 	}
 	if cfg.POP3.LoginDelay > 0 {
 		h.pop3Delay = &pop3d.LoginDelay{Delay: cfg.POP3.LoginDelay}
@@ -209,6 +211,7 @@ func (h *host) regd(log *slog.Logger) (func(context.Context, net.Listener) error
 	log.Info("the server's key pair; users compare the fingerprint when they register", "new", made, "keys", dir, "fingerprint", hybrid.Fingerprint(&key.PublicKey))
 	return (&regd.Server{
 		Key: key, Users: h.db, Policy: policies[h.cfg.Regd.Policy], Certificate: h.cert,
+		Limits: h.regdLimits, Logins: h.logins,
 		Requests:      regd.Rate{Times: h.cfg.Regd.RequestsPerMinute, Per: time.Minute},
 		Registrations: regd.Rate{Times: h.cfg.Regd.RegistrationsPerHour, Per: time.Hour},
 		Log:           log,

@@ -129,7 +129,10 @@ type delivery struct{ *maildir.Delivery }
 func (d delivery) Commit() error { return smtpError(d.Delivery.Commit()) }
 
 func smtpError(err error) error {
-	if errors.Is(err, maildir.ErrFull) {
+	switch {
+	case errors.Is(err, maildir.ErrTooLarge):
+		return fmt.Errorf("%w: %w", smtpd.ErrTooLarge, err)
+	case errors.Is(err, maildir.ErrFull):
 		return fmt.Errorf("%w: %w", smtpd.ErrFull, err)
 	}
 	return err

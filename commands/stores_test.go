@@ -66,6 +66,11 @@ func TestFullMailbox(t *testing.T) {
 			t.Errorf("%s: %v, want ErrFull", what, err)
 		}
 	}
+	for what, err := range map[string]error{"room for bob": room("bob", 11), "delivery to eve and bob": deliver("1234567890\r\n", "eve", "bob")} {
+		if !errors.Is(err, smtpd.ErrTooLarge) {
+			t.Errorf("%s: %v, want ErrTooLarge", what, err)
+		}
+	}
 	for what, err := range map[string]error{
 		"room for bob": room("bob", 5), "room for eve": room("eve", 1000), "delivery to bob and eve": deliver("1234\r\n", "bob", "eve"),
 	} {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"xm/internal/line/linetest"
+	"xm/internal/trace"
 )
 
 // patience only bounds a failing test.
@@ -69,8 +70,8 @@ func startSystem(t *testing.T, dir string, settings ...string) *system {
 	}
 	in := bufio.NewScanner(io.TeeReader(stderr, s.log))
 	for s.addr["regd"] == "" && in.Scan() { // it is the last
-		if strings.Contains(in.Text(), "msg=listening") {
-			s.addr[field(in.Text(), "service=")] = field(in.Text(), "addr=")
+		if r, _ := trace.Parse(in.Bytes()); r.Msg == "listening" {
+			s.addr[r.Get("service")] = r.Get("addr")
 		}
 	}
 	if s.addr["regd"] == "" {
@@ -370,6 +371,36 @@ func TestSIGTERM(t *testing.T) {
 	}
 	if !strings.Contains(s.onDisk("alice"), "half\ndone\n") {
 		t.Error("the message is not there")
+	}
+}
+
+// A second SIGTERM does not wait for the transactions.
+func TestSecondSIGTERM(t *testing.T) {
+	s := startSystem(t, t.TempDir())
+	s.must("server", "secret\n", "user", "add", "--password-file", "-", "alice")
+	conn, err := net.Dial("tcp", s.addr["smtp"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	linetest.Play(t, "busy", "S: 220 *\nC: HELO a\nS: 250 *\nC: MAIL FROM:<>\nS: 250 *\nC: RCPT TO:<alice@localhost>\nS: 250 *\nC: DATA\nS: 354 *\nC: half\n", conn)
+	for ended := false; !ended; { // the first is noticed at some time
+		select {
+		case <-s.done:
+			ended = true
+		default:
+			s.cmd.Process.Signal(syscall.SIGTERM)
+		}
+	}
+	s.cmd.Wait()
+	if status := s.cmd.ProcessState.Sys().(syscall.WaitStatus); !status.Signaled() || status.Signal() != syscall.SIGTERM {
+		t.Errorf("ended with %v; the log:\n%s", s.cmd.ProcessState, s.log)
+	}
+	if strings.Contains(s.log.String(), "cut off") {
+		t.Errorf("the transaction had its time:\n%s", s.log)
+	}
+	if got := s.onDisk("alice"); got != "" {
+		t.Errorf("half of a message is there:\n%s", got)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strconv"
 )
 
@@ -24,7 +25,18 @@ func (s *session) quit([]string) reply {
 		return r
 	}
 	s.log.Info("deleted", "messages", len(marked))
+	s.logDeleted(marked)
 	return bye
+}
+
+// logDeleted names each message, for who asks what became of one.
+func (s *session) logDeleted(messages []int) {
+	if !s.log.Enabled(s.conn.Context(), slog.LevelDebug) {
+		return
+	}
+	for _, i := range messages {
+		s.log.Debug("message deleted", "uid", s.drop.UID(i))
+	}
 }
 
 func (s *session) stat([]string) reply {

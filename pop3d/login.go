@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"xm/internal/line"
 	"xm/internal/sasl"
 )
 
@@ -163,6 +164,7 @@ func (s *session) authError(err error) reply {
 	case errors.Is(err, sasl.ErrFailed):
 		return reply{code: badAuth, text: "wrong name or password", close: s.failures >= maxFailures}
 	case errors.Is(err, sasl.ErrTooMany):
+		line.Abuse(s.log, err.Error())
 		return reply{code: sysTemp, text: "too many logins from your address, try again later", close: true}
 	case errors.Is(err, sasl.ErrCancelled):
 		return failure("cancelled, as you wish")
@@ -171,7 +173,7 @@ func (s *session) authError(err error) reply {
 	case errors.Is(err, sasl.ErrSyntax):
 		return failure("that can't be a name and a password")
 	case errors.As(err, &conn):
-		return lineError(conn.error)
+		return s.lineError(conn.error)
 	}
 	s.log.Error("authenticate", "err", err)
 	return trouble(err, "that can't be told now")

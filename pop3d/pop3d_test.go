@@ -2,6 +2,7 @@ package pop3d
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/pbkdf2"
@@ -240,6 +241,19 @@ func TestDeletionsHappenInUpdateAlone(t *testing.T) {
 	out = say(t, addr, "USER alice@localhost.com", "PASS 123456", "DELE 2", "QUIT")
 	if !strings.HasSuffix(out, "-ERR [SYS/TEMP] some deleted messages were not removed, try again later\r\n") {
 		t.Errorf("a failed deletion was answered\n%s", out)
+	}
+}
+
+// At level debug, the log names the messages that were fetched and deleted.
+func TestMessagesInTheLog(t *testing.T) {
+	s, _ := newServer()
+	var log bytes.Buffer
+	s.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	say(t, serve(t, s, asIs), "USER alice@localhost.com", "PASS 123456", "RETR 1", "TOP 1 0", "DELE 3", "QUIT")
+	for _, want := range []string{`msg=connected session=`, `msg="message retrieved" session=`, `uid=uid-1 octets=`, `msg="message deleted" session=`, `user=alice@localhost.com uid=uid-3`} {
+		if strings.Count(log.String(), want) != 1 {
+			t.Errorf("not one %q:\n%s", want, log.String())
+		}
 	}
 }
 

@@ -61,6 +61,7 @@ func (s *session) send(r reply) bool {
 	if r.ok {
 		s.errors = 0
 	} else if s.errors >= maxErrors {
+		line.Abuse(s.log, "too many errors")
 		r = reply{text: "too many errors", close: true}
 	}
 	_, err := io.WriteString(s.conn, r.status()+"\r\n")
@@ -80,13 +81,14 @@ func (s *session) send(r reply) bool {
 
 // lineError turns an error of ReadLine into a reply: the zero one if none can be
 // given any more.
-func lineError(err error) reply {
+func (s *session) lineError(err error) reply {
 	switch {
 	case errors.Is(err, line.ErrLineEnd):
 		return failure("each line must end with CRLF, and hold no other CR or LF")
 	case errors.Is(err, line.ErrLineTooLong):
 		return failure("the line is too long")
 	case errors.Is(err, line.ErrEndlessLine):
+		line.Abuse(s.log, "a line without an end")
 		return reply{text: "the line has no end", close: true}
 	case errors.Is(err, line.ErrStopping):
 		return reply{code: sysTemp, text: "the server is shutting down", close: true}

@@ -51,6 +51,9 @@ func (s *session) send1(arg string, top *topper) reply {
 			return m.copyTop(w, top)
 		}
 		n, err := m.copy(w)
+		if err == nil {
+			s.log.Debug("message retrieved", "uid", s.drop.UID(i), "octets", n)
+		}
 		if err == nil && n != size {
 			s.log.Warn("a message is not of the size that was listed", "uid", s.drop.UID(i), "listed", size, "sent", n)
 		}

@@ -61,6 +61,7 @@ func (s *session) state() state {
 
 func (s *session) run() {
 	defer s.release()
+	s.log.Debug("connected", "local", s.conn.Local())
 	r := reply{ok: true, text: s.srv.Hostname + " xm POP3 server ready"}
 	for s.send(r) {
 		if s.upgrade && !s.handshake() {
@@ -71,7 +72,7 @@ func (s *session) run() {
 		if err == nil {
 			r = s.dispatch(string(text))
 		} else {
-			r = lineError(err)
+			r = s.lineError(err)
 		}
 	}
 }
@@ -130,8 +131,10 @@ func (s *session) dispatch(text string) reply {
 	cmd, known := commands[verb]
 	switch {
 	case slices.Contains(foreign, verb):
+		line.Abuse(s.log, "HTTP")
 		return reply{text: "this is not a web server", close: true}
 	case s.drop == nil && s.commands > maxCommands:
+		line.Abuse(s.log, "too many commands without a login")
 		return reply{text: "too many commands without a login", close: true}
 	case !known:
 		return failure("unknown command")

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The checks that every change must pass: format, vet, staticcheck, the import
-# rules, and the tests under the race detector.
+# The checks that every change must pass: format, vet, staticcheck, known
+# vulnerabilities, the import rules, and the tests under the race detector.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,6 +17,18 @@ go vet ./...
 step staticcheck
 go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 
+step govulncheck
+# Where its database can't be reached, and for no other reason, it is left out.
+skipped=''
+code=0
+found=$(go run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./... 2>&1) || code=$?
+printf '%s\n' "$found"
+if [ "$code" != 0 ]; then
+  grep -q '^govulncheck: fetching vulnerabilities: Get "https://vuln\.go\.dev/' <<<"$found" || fail 'govulncheck'
+  skipped='SKIPPED govulncheck: vuln.go.dev can not be reached from here'
+  printf '== %s\n' "$skipped"
+fi
+
 step imports
 # What each package may import of this module. Imports point downwards only, and
 # smtpd and pop3d know neither each other nor a store.
@@ -27,7 +39,7 @@ xm/hybrid
 xm/smtpd                 internal/line internal/sasl
 xm/pop3d                 internal/line internal/sasl
 xm/userdb                internal/disk internal/safefile
-xm/userdb/regd           hybrid internal/line internal/regwire userdb
+xm/userdb/regd           hybrid internal/line internal/regwire internal/sasl userdb
 xm/internal/config       internal/disk internal/safefile
 xm/internal/keyring      hybrid internal/disk internal/safefile
 xm/internal/line
@@ -42,6 +54,7 @@ xm/internal/disk
 xm/internal/disk/disktest internal/disk
 xm/internal/safefile     internal/disk
 xm/internal/sasl
+xm/internal/trace
 xm/scripts/crash
 xm/scripts/load
 xm/scripts/nosync
@@ -67,3 +80,4 @@ grep -rnE 'os\.Exit|log\.Fatal' --include='*.go' --exclude='*_test.go' . | grep 
 
 step go test -race
 go test -race -short ./...
+[ -z "$skipped" ] || printf '== %s\n' "$skipped"

@@ -11,12 +11,13 @@
 #   replies    what xm and Postfix answer to odd input, side by side
 #   client     the mail client, with Postfix and Dovecot, and with xm
 #   terminal   the mail client on a terminal, driven by tmux
+#   fail2ban   who has failed to log in, as fail2ban finds it in xm's log
 #
 # A program that is missing, or a part that ran no case, is a failure. Each part
 # names the Debian packages that it needs; .ci/run installs all of them.
 set -euo pipefail
 repo=$(cd "$(dirname "$0")/.." && pwd)
-parts=(payloads mail keys smtp pop3 replies client terminal)
+parts=(payloads mail keys smtp pop3 replies client terminal fail2ban)
 work=$(mktemp -d)
 . "$repo/scripts/interop/lib.sh"
 trap finish EXIT

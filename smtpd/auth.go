@@ -79,6 +79,7 @@ func (s *session) authError(err error) reply {
 	var conn connError
 	switch {
 	case errors.Is(err, sasl.ErrTooMany):
+		line.Abuse(s.log, err.Error())
 		return reply{421, "4.7.0", "Too many logins from your address, try again later", true}
 	case errors.Is(err, sasl.ErrFailed):
 		return wrongPassword

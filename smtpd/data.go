@@ -129,12 +129,13 @@ func (s *session) finish(received error) reply {
 	log := s.logMessage(tx)
 	if err == nil {
 		s.errors, s.commands, s.unsent = 0, 0, 0
-		log.Info("message accepted")
-		r.text += " " + m.id
+		r.text += " " + tx.id
+		log.Info("message accepted", append(m.names(), "reply", r.String())...)
+		s.logged = true
 		return r
 	}
 	level := slog.LevelWarn
-	if errors.As(err, new(storeError)) && r != mailboxFull { // our fault
+	if errors.As(err, new(storeError)) && r != mailboxFull && r != mailboxTooSmall { // our fault
 		level = slog.LevelError
 	}
 	s.logged = true
@@ -145,8 +146,9 @@ func (s *session) finish(received error) reply {
 // logMessage is for the line that tells what became of a message.
 func (s *session) logMessage(tx *transaction) *slog.Logger {
 	m := tx.message
-	return s.log.With("id", m.id, "from", tx.from.raw, "to", tx.addresses(), "octets", m.octets,
-		"took", time.Since(m.began).Round(time.Microsecond))
+	return s.log.With("id", tx.id, "from", tx.from.raw, "to", tx.addresses(), "octets", m.octets,
+		"took", time.Since(m.began).Round(time.Microsecond), "helo", s.client, "message_id", m.header.id,
+		"mailboxes", strings.Join(tx.mailboxes(), ","))
 }
 
 // judge tells what came of a message.
@@ -163,6 +165,8 @@ func (s *session) judge(err error) reply {
 		return reply{550, "5.6.0", "The message holds " + err.Error(), false}
 	case !errors.As(err, new(storeError)): // no end was received, so there is nobody to tell
 		return cutOff
+	case errors.Is(err, ErrTooLarge):
+		return mailboxTooSmall
 	case errors.Is(err, ErrFull):
 		return mailboxFull
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):

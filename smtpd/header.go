@@ -22,6 +22,8 @@ type header struct {
 	size   int
 	hops   int
 	fields map[string]bool // those that complete may ask for
+	id     string          // the Message-ID, for the log; "" as long as there is none
+	inID   bool            // its field has begun, and holds nothing so far
 }
 
 // maxHeld is what is kept of a line until its end comes: more than any field
@@ -92,6 +94,7 @@ func (h *header) look(next func([]byte)) error {
 	first := !h.begun
 	h.begun = true
 	name, isField := fieldName(h.line)
+	h.lookForID(name)
 	switch {
 	case string(h.line) == "\r\n":
 		h.add(next)
@@ -111,6 +114,22 @@ func (h *header) look(next func([]byte)) error {
 		h.over = true
 	}
 	return nil
+}
+
+// lookForID finds the Message-ID, which may stand on a line of its own (RFC 5322,
+// section 2.2.3), as some programs have it.
+func (h *header) lookForID(field string) {
+	value := h.line
+	switch {
+	case h.id == "" && field == "message-id":
+		_, value, _ = bytes.Cut(value, []byte(":"))
+	case !h.inID || value[0] != ' ' && value[0] != '\t':
+		h.inID = false
+		return
+	}
+	value = bytes.TrimSpace(value)
+	h.id = string(value[:min(len(value), maxQuoted)])
+	h.inID = h.id == ""
 }
 
 // add gives the missing fields.

@@ -50,6 +50,25 @@ func TestHeaderInAnyPieces(t *testing.T) {
 	}
 }
 
+func TestMessageIDForTheLog(t *testing.T) {
+	for text, want := range map[string]string{
+		"A: b\r\nMessage-ID: <a@b>\r\nMessage-ID: <c@d>\r\n\r\n":    "<a@b>",
+		"message-id:<a@b> \r\n\r\nMessage-ID: <c@d>\r\n":            "<a@b>",
+		"Message-ID:\r\n\t<a@b>\r\n\r\n":                            "<a@b>", // as Outlook has it
+		"Message-ID:\r\nSubject: x\r\n <a@b>\r\n\r\n":               "",
+		"Message-ID: \r\n\r\n <a@b>\r\n":                            "",
+		"Message-ID:" + strings.Repeat("x", 5*maxHeld) + "\r\n\r\n": strings.Repeat("x", maxQuoted),
+		"A: b\r\n\r\n": "",
+	} {
+		for _, size := range []int{1, 3, maxHeld, 4096} {
+			h := &header{}
+			if _, err := through(h, text, size); err != nil || h.id != want {
+				t.Errorf("%.40q in pieces of %d: %q, %v; want %q", text, size, h.id, err, want)
+			}
+		}
+	}
+}
+
 func TestHeaderBounds(t *testing.T) {
 	hop := "Received: from a by b; Thu, 1 Jan 2026 00:00:00 +0000\r\n"
 	for _, c := range []struct {

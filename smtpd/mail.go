@@ -9,6 +9,7 @@ import (
 
 // transaction is what MAIL begins (RFC 5321, section 4.1.1.2).
 type transaction struct {
+	id         string // what the log, the trace and the reply call it
 	from       address
 	utf8       bool  // addresses may be in UTF-8 (RFC 6531)
 	size       int64 // as MAIL declared it; 0 if it did not
@@ -64,7 +65,7 @@ func (s *session) mail(arg string) reply {
 	if err != nil {
 		return reply{501, "5.1.7", "Sender address: " + err.Error(), false}
 	}
-	tx := &transaction{from: from}
+	tx := &transaction{id: newQueueID(), from: from}
 	if r := s.readMailParams(tx, params); r.code != 0 {
 		return r
 	}

@@ -14,7 +14,6 @@ import (
 // remembered, and the rest of the message taken and dropped: the client gets to
 // know at the end.
 type message struct {
-	id       string
 	began    time.Time
 	octets   int64          // received
 	max      int64          // of them
@@ -37,7 +36,7 @@ func (r refusal) Error() string { return r.text }
 // newMessage begins the delivery of the transaction's message with our trace
 // fields.
 func (s *session) newMessage() *message {
-	m := &message{id: newQueueID(), began: time.Now(), max: s.srv.maxSize()}
+	m := &message{began: time.Now(), max: s.srv.maxSize()}
 	d, err := s.srv.Mail.Begin(s.tx.mailboxes())
 	if err != nil {
 		m.fail(storeError{err})
@@ -45,9 +44,10 @@ func (s *session) newMessage() *message {
 	}
 	m.delivery = d
 	if s.user != "" {
-		m.header.complete = func(has func(field string) bool) string { return s.missingFields(m.id, has) }
+		tx := s.tx
+		m.header.complete = func(has func(field string) bool) string { return s.missingFields(tx, has) }
 	}
-	m.store([]byte(s.trace(m.id)))
+	m.store([]byte(s.trace(s.tx.id)))
 	return m
 }
 
@@ -99,6 +99,16 @@ func (m *message) commit() error {
 	return nil
 }
 
+// names tells the log where the message is: its file, and the unique-id that POP3
+// has for it where that is another.
+func (m *message) names() []any {
+	file, uid := m.delivery.Names()
+	if file == uid {
+		return []any{"file", file}
+	}
+	return []any{"file", file, "uid", uid}
+}
+
 // abort drops the message, unless it was committed.
 func (m *message) abort() {
 	if m.delivery != nil {
@@ -115,13 +125,15 @@ func (c chunked) Write(p []byte) (int, error) {
 }
 
 // missingFields is what a submitted message gets (RFC 6409, section 8).
-func (s *session) missingFields(id string, has func(field string) bool) string {
+func (s *session) missingFields(tx *transaction, has func(field string) bool) string {
 	var b strings.Builder
 	if !has("date") {
 		fmt.Fprintf(&b, "Date: %s\r\n", now())
 	}
 	if !has("message-id") {
-		fmt.Fprintf(&b, "Message-ID: <%s.%d@%s>\r\n", id, time.Now().Unix(), s.srv.Hostname)
+		id := fmt.Sprintf("<%s.%d@%s>", tx.id, time.Now().Unix(), s.srv.Hostname)
+		tx.message.header.id = id
+		fmt.Fprintf(&b, "Message-ID: %s\r\n", id)
 	}
 	return b.String()
 }

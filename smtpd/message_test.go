@@ -148,6 +148,41 @@ func TestLogInjection(t *testing.T) {
 	}
 }
 
+// At level debug, each command and its reply are in the log, those of a transaction
+// with its id, and no secret.
+func TestDebugLog(t *testing.T) {
+	var log bytes.Buffer
+	s, _ := newServer()
+	s.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	conn := greeted(t, s)
+	conn.must("235", "AUTH PLAIN %s", plain("bill", "secret"))
+	conn.send("250 2.0.0 OK ", "<bill@localhost>", "A: b\r\n")
+	conn.must("221", "QUIT")
+	end := log.String()[strings.Index(log.String(), ` id=`)+len(` id=`):]
+	id, _, _ := strings.Cut(end, " ")
+	for _, want := range []string{
+		`*level=DEBUG msg=connected session=* peer=127.0.0.1 local=*`,
+		`*level=DEBUG msg=answered session=* command="EHLO client.example" reply="250 mail.example.org greets you"`,
+		`*level=DEBUG msg=answered session=* user=bill command=AUTH reply="235 2.7.0 Welcome"`,
+		`*level=DEBUG msg=answered session=* id=` + id + ` command="MAIL FROM:<bill@localhost>" from=<bill@localhost> reply="250 *`,
+		`*level=DEBUG msg=answered session=* id=` + id + ` command="RCPT TO:<alice@localhost>" from=<bill@localhost> reply="250 *`,
+		`*level=INFO msg="message accepted" session=* id=` + id + ` *`,
+	} {
+		found := 0
+		for l := range strings.Lines(log.String()) {
+			if linetest.Match(want, strings.TrimSuffix(l, "\n")) {
+				found++
+			}
+		}
+		if found != 1 {
+			t.Errorf("%d lines are %s:\n%s", found, want, log.String())
+		}
+	}
+	if strings.Contains(log.String(), plain("bill", "secret")) {
+		t.Errorf("the password is in the log:\n%s", log.String())
+	}
+}
+
 // One line tells what happened to a message.
 func TestLogLine(t *testing.T) {
 	var log bytes.Buffer
@@ -163,9 +198,9 @@ func TestLogLine(t *testing.T) {
 	conn.must("550", "RCPT TO:<nobody@localhost>")
 	conn.must("221", "QUIT")
 	for _, want := range []string{
-		`*level=INFO msg="message accepted" session=* peer=127.0.0.1 tls="TLS 1.3" user=bill id=* from=<bill@localhost> to=[<alice@localhost>] octets=6 took=*`,
+		`*level=INFO msg="message accepted" session=* peer=127.0.0.1 tls="TLS 1.3" user=bill id=* from=<bill@localhost> to=[<alice@localhost>] octets=6 took=* helo=* message_id=<*.*@mail.example.org> mailboxes=alice file="123.file,S=6" uid=123.uid reply="250 2.0.0 OK *"`,
 		`*level=WARN msg="message refused" session=* user=bill id=* from=<bill@localhost> to=[<alice@localhost>] octets=* reply="550 5.6.0 * err=*`,
-		`*level=INFO msg=refused session=* user=bill command="RCPT TO:<nobody@localhost>" from=<bill@localhost> reply="550 5.1.1 *`,
+		`*level=INFO msg=refused session=* user=bill id=* command="RCPT TO:<nobody@localhost>" from=<bill@localhost> reply="550 5.1.1 *`,
 	} {
 		found := 0
 		for l := range strings.Lines(log.String()) {

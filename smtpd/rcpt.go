@@ -46,11 +46,7 @@ func (s *session) addRecipient(to address) reply {
 	for _, m := range mailboxes {
 		l, err := s.srv.Mail.Room(m, s.tx.size)
 		if err != nil {
-			s.tx.deferred++
-			if errors.Is(err, ErrFull) {
-				return mailboxFull
-			}
-			return s.temporary("look for room in the mailbox", err)
+			return s.noRoom(err)
 		}
 		limited = limited || l
 	}
@@ -63,7 +59,23 @@ func (s *session) addRecipient(to address) reply {
 	return reply{250, "2.1.5", "OK", false}
 }
 
-var mailboxFull = reply{452, "4.2.2", "The mailbox is full, try again later", false}
+// noRoom answers for a mailbox that can't have the message.
+func (s *session) noRoom(err error) reply {
+	if errors.Is(err, ErrTooLarge) {
+		return s.refuse(mailboxTooSmall)
+	}
+	s.tx.deferred++
+	if errors.Is(err, ErrFull) {
+		return mailboxFull
+	}
+	return s.temporary("look for room in the mailbox", err)
+}
+
+var (
+	mailboxFull = reply{452, "4.2.2", "The mailbox is full, try again later", false}
+	// RFC 3463, section 3.3: it is of no use to try again.
+	mailboxTooSmall = reply{552, "5.2.3", "The message is larger than the mailbox's quota", false}
+)
 
 // alone makes the client send to a mailbox with a limit apart from the others,
 // where it has not said how large the message is: if that turned out to be too

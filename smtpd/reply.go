@@ -31,6 +31,13 @@ func (r reply) String() string {
 	return strings.Join(lines, "\r\n")
 }
 
+// line is the reply as the log has it: without what EHLO lists.
+func (r reply) line() string {
+	first, _, _ := strings.Cut(r.text, "\n")
+	r.text = first
+	return r.String()
+}
+
 // Replies that several commands give.
 var (
 	badSequence    = reply{503, "5.5.1", "Send MAIL first", false}

@@ -24,7 +24,7 @@ type session struct {
 	commands int
 	unsent   int  // recipients refused
 	failures int  // logins refused
-	logged   bool // the refusal that is answered next
+	logged   bool // the reply that is sent next
 }
 
 // known is what a client has told. STARTTLS forgets it.
@@ -78,6 +78,7 @@ func (s *session) needsTLS() bool {
 
 func (s *session) run() {
 	defer s.reset()
+	s.log.Debug("connected", "local", s.conn.Local())
 	if !s.answer("", reply{code: 220, text: s.srv.Hostname + " ESMTP xm"}) {
 		return
 	}
@@ -102,8 +103,8 @@ func (s *session) answer(command string, r reply) bool {
 	if r.code == 0 { // the handler found the connection lost
 		return false
 	}
-	if r.code >= 400 && !s.logged {
-		s.logRefusal(command, r)
+	if !s.logged {
+		s.logReply(command, r)
 	}
 	s.logged = false
 	if r.code >= 500 {
@@ -116,6 +117,7 @@ func (s *session) answer(command string, r reply) bool {
 	if s.upgrade || !s.overLimit() {
 		return true
 	}
+	line.Abuse(s.log, "too many errors, or commands without a message")
 	s.sendReply(reply{421, "4.7.0", "Too many errors, or too many commands without a message", true})
 	return false
 }
@@ -132,22 +134,35 @@ func (s *session) overLimit() bool {
 // maxQuoted is how much of a command goes into the log.
 const maxQuoted = 512
 
-// logRefusal quotes no argument but those of MAIL and RCPT: AUTH has secrets,
-// and a client that is out of step may send them anywhere.
-func (s *session) logRefusal(command string, r reply) {
+// logReply logs what was refused, and for who debugs what was not. It quotes no
+// argument but those of EHLO, MAIL and RCPT: AUTH has secrets, and a client that is
+// out of step may send them anywhere.
+func (s *session) logReply(command string, r reply) {
+	level, what := slog.LevelDebug, "answered"
+	if r.code >= 400 {
+		level, what = slog.LevelInfo, "refused"
+	}
+	if !s.log.Enabled(s.conn.Context(), level) {
+		return
+	}
 	verb, _, _ := strings.Cut(command, " ")
 	verb = strings.ToUpper(verb)
 	log := s.log
+	if s.tx != nil && !s.tx.broken {
+		log = log.With("id", s.tx.id)
+	}
 	switch {
 	case verb == "MAIL" || verb == "RCPT":
 		log = log.With("command", command[:min(len(command), maxQuoted)])
 		if s.tx != nil {
 			log = log.With("from", s.tx.from.raw)
 		}
+	case (verb == "EHLO" || verb == "HELO") && r.code < 400:
+		log = log.With("command", command[:min(len(command), maxQuoted)])
 	case commands[verb].run != nil:
 		log = log.With("command", verb)
 	}
-	log.Info("refused", "reply", r.String())
+	log.Log(s.conn.Context(), level, what, "reply", r.line())
 }
 
 func (s *session) sendReply(r reply) bool {
@@ -167,6 +182,7 @@ func (s *session) lineError(err error) reply {
 	case errors.Is(err, line.ErrLineTooLong):
 		return tooLong(maxAuthLine)
 	case errors.Is(err, line.ErrEndlessLine):
+		line.Abuse(s.log, "a line without an end")
 		return reply{421, "4.7.0", "The line has no end", true}
 	case errors.Is(err, line.ErrStopping):
 		// RFC 5321, section 3.8: 421 before closing a connection at one's own wish.
@@ -240,6 +256,7 @@ func (s *session) dispatch(text string) reply {
 	cmd, known := commands[verb]
 	switch {
 	case slices.Contains(foreign, verb):
+		line.Abuse(s.log, "HTTP")
 		return reply{421, "4.7.0", "This is not a web server", true}
 	case slices.Contains(notOffered, verb):
 		return reply{502, "5.5.1", verb + " is not offered here", false}

@@ -48,11 +48,15 @@ type Users interface {
 // quota.
 var ErrFull = errors.New("the mailbox is full")
 
+// ErrTooLarge is matched, in place of ErrFull, for a message that the mailbox could
+// not hold if it were empty.
+var ErrTooLarge = errors.New("the message is larger than the mailbox's quota")
+
 // Mail stores messages.
 type Mail interface {
 	// Room returns nil if the mailbox may take a message of size octets (0 if
-	// that is not known), or an error that matches ErrFull. limited reports
-	// whether the size matters.
+	// that is not known), or an error that matches ErrFull or ErrTooLarge. limited
+	// reports whether the size matters.
 	Room(mailbox string, size int64) (limited bool, err error)
 	// Begin starts the delivery of one message to the mailboxes.
 	Begin(mailboxes []string) (Delivery, error)
@@ -64,8 +68,11 @@ type Delivery interface {
 	io.Writer
 	// Commit returns when the message is durable in each of the mailboxes. It is
 	// in none of them if Commit, or a Write before it, returns an error; that
-	// matches ErrFull if a mailbox had no room.
+	// matches ErrFull or ErrTooLarge if a mailbox had no room.
 	Commit() error
+	// Names are those of the message once it is committed, for the log: of its
+	// file in each of the mailboxes, and the unique-id that POP3 has for it.
+	Names() (file, uid string)
 	// Abort drops the message. After Commit it does nothing.
 	Abort()
 }

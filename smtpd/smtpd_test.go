@@ -87,7 +87,10 @@ type testMail struct {
 }
 
 func (m *testMail) Room(mailbox string, size int64) (bool, error) {
-	if mailbox == "full" || mailbox == "quota" && size > 500 {
+	switch {
+	case mailbox == "quota" && size > 600:
+		return true, fmt.Errorf("quota: %w", ErrTooLarge)
+	case mailbox == "full" || mailbox == "quota" && size > 500:
 		return true, ErrFull
 	}
 	return mailbox == "quota", nil
@@ -114,7 +117,10 @@ type testDelivery struct {
 }
 
 func (d *testDelivery) Commit() error {
-	if d.mailboxes[0] == "quota" {
+	switch {
+	case d.mailboxes[0] == "quota" && strings.Contains(d.String(), "huge"):
+		return fmt.Errorf("quota: %w", ErrTooLarge)
+	case d.mailboxes[0] == "quota":
 		return fmt.Errorf("quota: %w", ErrFull)
 	}
 	d.mail.mu.Lock()
@@ -125,6 +131,8 @@ func (d *testDelivery) Commit() error {
 	d.Abort()
 	return nil
 }
+
+func (d *testDelivery) Names() (file, uid string) { return "123.file,S=6", "123.uid" }
 
 func (d *testDelivery) Abort() {
 	d.mail.mu.Lock()

@@ -15,7 +15,7 @@ import (
 )
 
 // Accounts are those that the user has logged in with, in xm/accounts.toml in
-// the user's config directory. Only xm login and xm logout write it, with mode
+// the user's config directory. Only xm login, logout and passwd write it, with mode
 // 0600, since it may hold passwords:
 //
 //	default = "alice@example.org"          # the one that is used without --account
@@ -71,7 +71,7 @@ func (a Accounts) Save() (path string, err error) {
 		return "", err
 	}
 	var text bytes.Buffer
-	text.WriteString("# Written by xm login and xm logout.\n")
+	text.WriteString("# Written by xm login, logout and passwd.\n")
 	if err := toml.NewEncoder(&text).Encode(a); err != nil {
 		return "", err
 	}

@@ -1,6 +1,7 @@
 package line
 
 import (
+	"errors"
 	"net/netip"
 	"sync"
 )
@@ -24,46 +25,79 @@ type Limits struct {
 	// address or IPv6 /64 other than loopback. A /48 may have four times as many.
 	// 0 means the default.
 	MaxConns, MaxPerAddr int
+	// Addresses counts those of each address, for all Limits that share it, each
+	// with a MaxPerAddr of its own. nil means that nobody else does.
+	Addresses *Addresses
 
-	mu      sync.Mutex
-	conns   int
-	perAddr map[netip.Prefix]int
+	mu    sync.Mutex
+	conns int
 }
 
+// Addresses counts connections by address. Its zero value is ready for use.
+type Addresses struct {
+	mu    sync.Mutex
+	conns map[netip.Prefix]int
+}
+
+// The errors of enter.
+var (
+	errFull    = errors.New("too many connections")
+	errPerAddr = errors.New("too many connections from that address")
+)
+
 // enter counts a connection, unless that would be one too many.
-func (l *Limits) enter(peer netip.Addr) bool {
+func (l *Limits) enter(peer netip.Addr) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	most := orDefault(l.MaxPerAddr, DefaultMaxPerAddr)
-	near, site := Neighbourhood(peer), siteOf(peer)
-	if l.conns >= orDefault(l.MaxConns, DefaultMaxConns) ||
-		!peer.IsLoopback() && (l.perAddr[near] >= most || site.IsValid() && l.perAddr[site] >= siteMax*most) {
-		return false
+	if l.Addresses == nil {
+		l.Addresses = &Addresses{}
 	}
-	if l.perAddr == nil {
-		l.perAddr = map[netip.Prefix]int{}
+	if l.conns >= orDefault(l.MaxConns, DefaultMaxConns) {
+		return errFull
+	}
+	if !l.Addresses.enter(peer, orDefault(l.MaxPerAddr, DefaultMaxPerAddr)) {
+		return errPerAddr
 	}
 	l.conns++
-	l.perAddr[near]++
-	if site.IsValid() {
-		l.perAddr[site]++
-	}
-	return true
+	return nil
 }
 
 func (l *Limits) leave(peer netip.Addr) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.conns--
-	l.drop(Neighbourhood(peer))
+	l.Addresses.leave(peer)
+}
+
+func (a *Addresses) enter(peer netip.Addr, most int) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	near, site := Neighbourhood(peer), siteOf(peer)
+	if !peer.IsLoopback() && (a.conns[near] >= most || site.IsValid() && a.conns[site] >= siteMax*most) {
+		return false
+	}
+	if a.conns == nil {
+		a.conns = map[netip.Prefix]int{}
+	}
+	a.conns[near]++
+	if site.IsValid() {
+		a.conns[site]++
+	}
+	return true
+}
+
+func (a *Addresses) leave(peer netip.Addr) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.drop(Neighbourhood(peer))
 	if site := siteOf(peer); site.IsValid() {
-		l.drop(site)
+		a.drop(site)
 	}
 }
 
-func (l *Limits) drop(net netip.Prefix) {
-	if l.perAddr[net]--; l.perAddr[net] == 0 {
-		delete(l.perAddr, net)
+func (a *Addresses) drop(net netip.Prefix) {
+	if a.conns[net]--; a.conns[net] == 0 {
+		delete(a.conns, net)
 	}
 }
 

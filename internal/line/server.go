@@ -154,8 +154,8 @@ func (s *Server) session(c *Conn) {
 		}
 		c.peer, c.local = header.client, header.server
 	}
-	if !s.Limits.enter(c.peer) {
-		s.Log.Warn("too many connections", "peer", c.peer)
+	if err := s.Limits.enter(c.peer); err != nil {
+		s.logBusy(c, err)
 		if !s.ImplicitTLS { // else it can't be said before the handshake, which is not worth it
 			_, _ = c.Reply(s.Busy), c.Flush() // it is over, heard or not
 		}
@@ -171,6 +171,21 @@ func (s *Server) session(c *Conn) {
 	s.Handle(c)
 	c.hangUp()
 }
+
+// logBusy tells whose fault it is that there are too many connections.
+func (s *Server) logBusy(c *Conn, err error) {
+	log := s.Log.With("session", c.ID, "peer", c.peer)
+	if err == errPerAddr {
+		Abuse(log, err.Error())
+		return
+	}
+	log.Warn("connection refused", "err", err)
+}
+
+// Abuse logs what a peer does that nobody needs to do. log has service, session
+// and peer already, in that order, and nothing else that a peer can choose before
+// them: whoever reads the log to block addresses relies on it (scripts/fail2ban).
+func Abuse(log *slog.Logger, reason string) { log.Warn("abuse", "reason", reason) }
 
 func contains(nets []netip.Prefix, a netip.Addr) bool {
 	return slices.ContainsFunc(nets, func(p netip.Prefix) bool { return p.Contains(a) })

@@ -191,8 +191,8 @@ func TestNothingIsKept(t *testing.T) {
 	if err := <-r.done; err != nil {
 		t.Error(err)
 	}
-	if len(s.conns) != 0 || s.Limits.conns != 0 || len(s.Limits.perAddr) != 0 {
-		t.Errorf("%d connections, %d counted, %d addresses", len(s.conns), s.Limits.conns, len(s.Limits.perAddr))
+	if len(s.conns) != 0 || s.Limits.conns != 0 || len(s.Limits.Addresses.conns) != 0 {
+		t.Errorf("%d connections, %d counted, %d addresses", len(s.conns), s.Limits.conns, len(s.Limits.Addresses.conns))
 	}
 }
 
@@ -213,19 +213,19 @@ func TestLimitsPerSite(t *testing.T) {
 	l := &Limits{MaxPerAddr: 2}
 	admitted := 0
 	for i := range 100 {
-		if l.enter(netip.MustParseAddr(fmt.Sprintf("2001:db8:1:%x::1", i))) {
+		if l.enter(netip.MustParseAddr(fmt.Sprintf("2001:db8:1:%x::1", i))) == nil {
 			admitted++
 		}
 	}
-	if admitted != siteMax*2 || !l.enter(netip.MustParseAddr("2001:db8:2::1")) {
+	if admitted != siteMax*2 || l.enter(netip.MustParseAddr("2001:db8:2::1")) != nil {
 		t.Errorf("%d of one site admitted", admitted)
 	}
 	for i := range admitted {
 		l.leave(netip.MustParseAddr(fmt.Sprintf("2001:db8:1:%x::1", i)))
 	}
 	l.leave(netip.MustParseAddr("2001:db8:2::1"))
-	if l.conns != 0 || len(l.perAddr) != 0 {
-		t.Errorf("%d connections and %d networks are left", l.conns, len(l.perAddr))
+	if l.conns != 0 || len(l.Addresses.conns) != 0 {
+		t.Errorf("%d connections and %d networks are left", l.conns, len(l.Addresses.conns))
 	}
 }
 
@@ -239,13 +239,39 @@ func TestLimitsPerAddress(t *testing.T) {
 		{"2001:db8::1", true}, {"2001:db8::2", false}, {"2001:db8:0:1::1", true},
 		{"127.0.0.1", true}, {"127.0.0.1", true}, {"::1", true}, {"::1", true},
 	} {
-		if got := l.enter(netip.MustParseAddr(step.ip)); got != step.want {
+		if got := l.enter(netip.MustParseAddr(step.ip)) == nil; got != step.want {
 			t.Errorf("%s admitted: %v, want %v", step.ip, got, step.want)
 		}
 	}
 	l.leave(netip.MustParseAddr("192.0.2.1"))
-	if !l.enter(netip.MustParseAddr("192.0.2.1")) {
+	if l.enter(netip.MustParseAddr("192.0.2.1")) != nil {
 		t.Error("a place that was given back is not free")
+	}
+}
+
+// Services that share the addresses count their connections together; how many
+// there may be in all is each service's own affair.
+func TestLimitsTogether(t *testing.T) {
+	var all Addresses
+	one, two := &Limits{MaxPerAddr: 2, MaxConns: 3, Addresses: &all}, &Limits{MaxPerAddr: 3, Addresses: &all}
+	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	for i, step := range []struct {
+		limits *Limits
+		addr   netip.Addr
+		want   error
+	}{
+		{one, a, nil}, {two, a, nil}, {one, a, errPerAddr}, {two, a, nil}, {two, a, errPerAddr}, {two, b, nil},
+		{one, b, nil}, {one, netip.MustParseAddr("127.0.0.1"), nil}, {one, netip.MustParseAddr("192.0.2.3"), errFull},
+	} {
+		if err := step.limits.enter(step.addr); err != step.want {
+			t.Errorf("%d: %v, want %v", i, err, step.want)
+		}
+	}
+	two.leave(a)
+	two.leave(a)
+	one.leave(b)
+	if err := one.enter(a); err != nil {
+		t.Error(err)
 	}
 }
 

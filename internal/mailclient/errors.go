@@ -49,6 +49,7 @@ var meanings = []struct {
 	{"", "530", ErrLogin},
 	{"RCPT", "550 5.1.1", ErrNoSuchUser},
 	{"RCPT", "550 5.1.2", ErrNoSuchUser},
+	{"RCPT", "552 5.2.3", ErrTooLarge},
 	{"RCPT", "552", ErrFull},
 	{"RCPT", "452 4.2.2", ErrFull},
 	{"RCPT", "422", ErrFull},

@@ -190,8 +190,9 @@ func (l *listing) unique(m message) string {
 }
 
 // uid is Maildrop.UID's.
-func (l *listing) uid(m message) string {
-	id := l.unique(m)
+func (l *listing) uid(m message) string { return uidOf(l.unique(m)) }
+
+func uidOf(id string) string {
 	if id != "" && len(id) <= 70 && !strings.ContainsFunc(id, func(r rune) bool { return r < 0x21 || r > 0x7e }) {
 		return id
 	}

@@ -19,6 +19,10 @@ import (
 // quota has no room for the message.
 var ErrFull = errors.New("the maildrop is full")
 
+// ErrTooLarge is matched by errors that match ErrFull too, for a message that is
+// larger than the whole quota: it will never fit.
+var ErrTooLarge = fmt.Errorf("a message larger than the quota: %w", ErrFull)
+
 // Quota limits a maildrop: the octets of its messages on disk and their number,
 // those in new and cur and those that the original left there. 0 means no
 // limit.
@@ -37,7 +41,7 @@ type Usage struct {
 }
 
 // Room reports whether a message of size octets would fit into a maildrop now:
-// nil, ErrFull, or what keeps that from being known. 0 stands for an unknown
+// nil, ErrFull, ErrTooLarge, or what keeps that from being known. 0 stands for an unknown
 // size. It is a forecast: Commit decides.
 func (s *Store) Room(maildrop string, size int64) error {
 	return s.admit([]string{maildrop}, max(size, 1), nil)
@@ -58,6 +62,9 @@ func (s *Store) admit(maildrops []string, size int64, link func() error) error {
 		quota := s.quota(name)
 		if quota == (Quota{}) {
 			continue
+		}
+		if quota.Octets > 0 && size > quota.Octets {
+			return fmt.Errorf("%w: %s may have %d octets", ErrTooLarge, name, quota.Octets)
 		}
 		r := s.remembered(name)
 		r.mu.Lock() // in the one order of all deliveries

@@ -66,11 +66,19 @@ func files(t *testing.T, dir, maildrop string) []string {
 func TestQuotaOfOctets(t *testing.T) {
 	s, dir := quotaStore(t, Quota{Octets: 100})
 	wantRoom(t, s.Room("alice", 100)) // where nothing is yet
-	wantFull(t, s.Room("alice", 101))
-	wantFull(t, store(s, sized(101), "alice"))
+	for what, err := range map[string]error{
+		"room": s.Room("alice", 101), "delivery": store(s, sized(101), "alice"), "delivery to two": store(s, sized(101), "carol", "bob"),
+	} {
+		if wantFull(t, err); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("%s: %v, want ErrTooLarge", what, err)
+		}
+	}
 	wantRoom(t, store(s, sized(60), "alice"))
 	wantFull(t, store(s, sized(41), "alice"))
 	wantFull(t, s.Room("alice", 41))
+	if err := s.Room("alice", 100); errors.Is(err, ErrTooLarge) {
+		t.Error("what fits into an empty maildrop is too large")
+	}
 	wantFull(t, s.Room("alice", 1<<62))
 	wantRoom(t, s.Room("alice", 40))
 	wantRoom(t, s.Room("alice", 0))

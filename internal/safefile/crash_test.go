@@ -17,8 +17,8 @@ type promised struct{ name, content string }
 
 var contents = []string{strings.Repeat("old ", 200), strings.Repeat("new ", 300), "newest"}
 
-// happen replaces a file twice, makes another and a directory with one more; an
-// fsync fails on the way.
+// happen replaces a file twice, makes another and a directory with one more, and
+// sets one aside; an fsync fails on the way.
 func happen(d *disktest.Disk) {
 	root := d.Root()
 	note := func(err error, name, content string) {
@@ -38,7 +38,12 @@ func happen(d *disktest.Disk) {
 		note(Mkdir(root, "d", 0o700), "d", "")
 	}
 	note(WriteNew(root, "d/key", []byte("key"), 0o600), "d/key", "key")
+	to, err := SetAside(root, ".", "key", "aside")
+	note(err, movedKey, to)
 }
+
+// movedKey is noted, with the path, when the key is set aside.
+const movedKey = "key, moved"
 
 // failOnce has the next fsync fail: that of a directory or that of a file.
 func failOnce(d *disktest.Disk, directory bool) func(op, name string) error {
@@ -59,6 +64,9 @@ func check(after *disktest.Disk, notes []any) error {
 	for _, name := range []string{"f", "key", "d/key"} {
 		is, err := disk.ReadFile(after.Root(), name)
 		want, was := last[name]
+		if name == "key" && was && errors.Is(err, fs.ErrNotExist) {
+			is, err = readOnly(after.Root(), "aside")
+		}
 		switch {
 		case errors.Is(err, fs.ErrNotExist) && !was:
 		case err != nil:
@@ -68,11 +76,28 @@ func check(after *disktest.Disk, notes []any) error {
 			return fmt.Errorf("%s holds %.20q, %d octets", name, is, len(is))
 		}
 	}
+	if to, moved := last[movedKey]; moved {
+		if _, err := after.Root().Lstat("key"); !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("what was moved to %s is there still: %v", to, err)
+		}
+	}
 	if _, made := last["d"]; made {
 		_, err := after.Root().Stat("d")
 		return err
 	}
 	return nil
+}
+
+// readOnly reads the only file of a directory.
+func readOnly(root disk.Dir, dir string) ([]byte, error) {
+	entries, err := disk.ReadDir(root, dir)
+	if err != nil {
+		return nil, err
+	}
+	if len(entries) != 1 {
+		return nil, fmt.Errorf("%s holds %v", dir, entries)
+	}
+	return disk.ReadFile(root, dir+"/"+entries[0].Name())
 }
 
 // newer reports whether a content of f may be there when another is promised.

@@ -56,7 +56,7 @@ serve() {
 port() {
   local tries found
   for tries in $(seq 100); do
-    found=$(sed -n "s/.*msg=listening service=$2 addr=127.0.0.1:\([0-9]*\).*/\1/p" "$1.log")
+    found=$(tr -d '"{}' <"$1.log" | tr ',:' ' =' | sed -n "s/.*msg=listening service=$2 addr=127.0.0.1=\([0-9]*\).*/\1/p") # text or JSON
     [ -z "$found" ] || { echo "$found"; return; }
     sleep 0.1
   done

@@ -3,6 +3,7 @@ package regd
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -16,6 +17,8 @@ import (
 	"xm/internal/line"
 	"xm/internal/line/linetest"
 	"xm/internal/regwire"
+	"xm/internal/sasl"
+	"xm/userdb"
 )
 
 // farConn is a connection from somewhere else.
@@ -180,6 +183,31 @@ func TestLimitedPeers(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// Requests without a right to what they want are counted, and told of, as logins
+// with a wrong password.
+func TestGuesses(t *testing.T) {
+	peer := netip.MustParseAddr("192.0.2.1")
+	var log bytes.Buffer
+	h := (&Server{Logins: &sasl.Limiter{MaxFailures: 2}}).handler()
+	l := slog.New(slog.NewTextHandler(&log, nil)).With("peer", peer)
+	for i, step := range []struct{ err, want error }{
+		{nil, nil}, {refuse(errors.New("a mistake")), nil}, {refuse(userdb.ErrInvite), nil}, {refusal{errUnsigned, errors.New("x")}, nil}, {nil, errTooMany},
+	} {
+		_, err := h.guarded(peer, l, func() (string, error) { return "", step.err })
+		h.outcome(l.With("user", "x\" peer=192.0.2.9"), "done", "", err)
+		var r refusal
+		if step.want != nil && (!errors.As(err, &r) || r.text != step.want) || step.want == nil && err != step.err {
+			t.Errorf("%d: %v, want %v", i, err, step.want)
+		}
+	}
+	if got := strings.Count(log.String(), `level=WARN msg="login failed" peer=192.0.2.1 user="x\" peer=192.0.2.9"`); got != 2 {
+		t.Errorf("%d logins failed:\n%s", got, log.String())
+	}
+	if got := strings.Count(log.String(), `level=WARN msg=abuse peer=192.0.2.1 reason="too many logins from that address"`); got != 1 {
+		t.Errorf("%d abuses:\n%s", got, log.String())
 	}
 }
 

@@ -54,6 +54,7 @@ func (h *handler) httpRequest(c *line.Conn, in io.Reader, log *slog.Logger) (*ht
 	limited.left += 2 * regwire.MaxPayload // chunks have lengths before them
 	switch {
 	case !h.requests.allow(c.Peer()):
+		line.Abuse(log, "too many requests from that address")
 		return r, textAnswer(http.StatusTooManyRequests, "too many requests from your address, try again later")
 	case r.ProtoMajor != 1:
 		return r, textAnswer(http.StatusHTTPVersionNotSupported, "HTTP/1.1 is spoken here")
@@ -151,6 +152,7 @@ func (h *handler) keys(name string, log *slog.Logger) answer {
 // post answers a registration.
 func (h *handler) post(c *line.Conn, r *http.Request, log *slog.Logger) answer {
 	if !h.registrations.allow(c.Peer()) {
+		line.Abuse(log, errTooMany.Error())
 		return textAnswer(http.StatusTooManyRequests, "-ERR "+errTooMany.Error())
 	}
 	payload, a, ok := readContent(c, r)
@@ -169,7 +171,7 @@ func (h *handler) post(c *line.Conn, r *http.Request, log *slog.Logger) answer {
 	}
 	ctx, cancel := context.WithTimeout(c.Context(), timeout)
 	defer cancel()
-	done, err := h.perform(ctx, request)
+	done, err := h.guarded(c.Peer(), log, func() (string, error) { return h.perform(ctx, request) })
 	text, ok := h.outcome(log.With("user", request.Name, "action", request.Action), "registration", done, err)
 	a = textAnswer(http.StatusOK, text)
 	if !ok {

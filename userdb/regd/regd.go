@@ -58,14 +58,17 @@ import (
 	"xm/hybrid"
 	"xm/internal/line"
 	"xm/internal/regwire"
+	"xm/internal/sasl"
 	"xm/userdb"
 )
 
+// MaxConns is how many connections are enough for a registration server.
+const MaxConns = 200
+
 const (
-	maxKeys  = 4 << 10
-	maxConns = 200
-	timeout  = 10 * time.Second
-	fields   = 4
+	maxKeys = 4 << 10
+	timeout = 10 * time.Second
+	fields  = 4
 )
 
 // Policy says who may register. Whoever is registered may change and remove that
@@ -87,9 +90,14 @@ type Server struct {
 	// Requests limits the HTTP requests of an address, and Registrations the
 	// attempts to register or change something, of both protocols.
 	Requests, Registrations Rate
-	// Certificate is for TLS; nil for none.
+	// Certificate and Limits are those of line.Server; nil for none, and for
+	// those of one who is alone.
 	Certificate *line.Certificate
-	Log         *slog.Logger
+	Limits      *line.Limits
+	// Logins limits, for each address, the requests that come without a right:
+	// with a wrong signature or invite.
+	Logins *sasl.Limiter
+	Log    *slog.Logger
 }
 
 // handler is a Server that runs.
@@ -105,11 +113,14 @@ func (s *Server) handler() *handler {
 
 // Serve accepts connections from l until ctx is done. See line.Server.Serve.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	h := s.handler()
+	h, limits := s.handler(), s.Limits
+	if limits == nil {
+		limits = &line.Limits{MaxConns: MaxConns}
+	}
 	return (&line.Server{
 		Handle:      h.handle,
 		Busy:        "-ERR too many connections, try again later",
-		Limits:      &line.Limits{MaxConns: maxConns},
+		Limits:      limits,
 		Lifetime:    2 * timeout, // of which a handshake can take some
 		Certificate: s.Certificate,
 		ALPN:        "http/1.1",
@@ -158,13 +169,13 @@ func (h *handler) original(c *line.Conn, in *bufio.Reader, log *slog.Logger) {
 		return
 	}
 	if !h.registrations.allow(c.Peer()) {
-		log.Warn("too many registrations")
+		line.Abuse(log, errTooMany.Error())
 		h.reply(c, log, "-ERR "+errTooMany.Error())
 		return
 	}
 	ctx, cancel := context.WithTimeout(c.Context(), timeout)
 	defer cancel()
-	name, err := h.registerPayload(ctx, payload)
+	name, err := h.guarded(c.Peer(), log, func() (string, error) { return h.registerPayload(ctx, payload) })
 	text, _ := h.outcome(log.With("user", name), "registered", name+" is registered", err)
 	h.reply(c, log, text)
 }

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"strings"
 
 	"xm/hybrid"
+	"xm/internal/line"
 	"xm/internal/regwire"
+	"xm/internal/sasl"
 	"xm/userdb"
 )
 
@@ -27,6 +30,28 @@ func refuse(err error) refusal { return refusal{err, err} }
 
 func (r refusal) Error() string { return r.text.Error() }
 
+// unproven reports whether an error is that of a request without a right to what
+// it wants: the same as a login with a wrong password.
+func unproven(err error) bool {
+	var r refusal
+	return errors.As(err, &r) && (r.text == errUnsigned || r.text == userdb.ErrInvite)
+}
+
+// guarded does what a request wants, unless its address has guessed too often, at
+// any service.
+func (h *handler) guarded(peer netip.Addr, log *slog.Logger, perform func() (string, error)) (string, error) {
+	done, ok := h.Logins.Begin(peer)
+	if !ok {
+		line.Abuse(log, sasl.ErrTooMany.Error())
+		return "", refuse(errTooMany)
+	}
+	failed := true // as long as nothing else is known
+	defer func() { done(failed) }()
+	text, err := perform()
+	failed = unproven(err)
+	return text, err
+}
+
 // outcome gives the line that answers a request, and logs what came of it.
 func (h *handler) outcome(log *slog.Logger, event, done string, err error) (text string, ok bool) {
 	var refused refusal
@@ -35,7 +60,11 @@ func (h *handler) outcome(log *slog.Logger, event, done string, err error) (text
 		log.Info(event)
 		return "+OK " + done, true
 	case errors.As(err, &refused):
-		log.Warn("registration refused", "err", refused.cause)
+		what := "registration refused"
+		if unproven(err) {
+			what = "login failed"
+		}
+		log.Warn(what, "err", refused.cause)
 		return "-ERR " + refused.Error(), false
 	}
 	log.Error("registration failed", "err", err)
