@@ -63,6 +63,9 @@ func (s *session) send(r reply) bool {
 	} else if s.errors >= maxErrors {
 		r = reply{text: "too many errors", close: true}
 	}
+	if s.verb != "" {
+		s.srv.observer().Command(s.verb, r.ok)
+	}
 	_, err := io.WriteString(s.conn, r.status()+"\r\n")
 	if r.lines != nil {
 		w := line.NewDotWriter(s.conn)

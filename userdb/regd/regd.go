@@ -89,6 +89,7 @@ type Server struct {
 	Requests, Registrations Rate
 	// Certificate is for TLS; nil for none.
 	Certificate *line.Certificate
+	Observer    Observer // nil for none
 	Log         *slog.Logger
 }
 
@@ -113,6 +114,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		Lifetime:    2 * timeout, // of which a handshake can take some
 		Certificate: s.Certificate,
 		ALPN:        "http/1.1",
+		Observer:    s.Observer,
 		Log:         s.Log,
 	}).Serve(ctx, l)
 }
@@ -170,6 +172,8 @@ func (h *handler) original(c *line.Conn, in *bufio.Reader, log *slog.Logger) {
 }
 
 func (h *handler) reply(c *line.Conn, log *slog.Logger, text string) {
+	result, _, _ := strings.Cut(text, " ")
+	h.observe(KindOriginal, result)
 	if err := c.Reply(text); err != nil {
 		log.Info("connection lost", "err", err)
 	}
