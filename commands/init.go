@@ -25,7 +25,7 @@ import (
 var (
 	listenSettings = map[string]string{
 		smtpService: "smtp.listen", "submission": "submission.listen", "submissions": "submission.listen_tls",
-		pop3Service: "pop3.listen", "pop3s": "pop3.listen_tls", regdService: "regd.listen",
+		pop3Service: "pop3.listen", "pop3s": "pop3.listen_tls", regdService: "regd.listen", metricsService: "metrics.listen",
 	}
 	standardPorts = map[string]string{
 		smtpService: ":25", "submission": ":587", "submissions": ":465", pop3Service: ":110", "pop3s": ":995", regdService: ":60085",

@@ -92,7 +92,10 @@ func (d *Delivery) Commit() error {
 	if err != nil {
 		return err
 	}
-	if err := d.file.Sync(); err != nil {
+	began := time.Now()
+	err = d.file.Sync()
+	d.store.synced(began, err)
+	if err != nil {
 		return err
 	}
 	if err := d.file.Close(); err != nil {

@@ -6,6 +6,7 @@ import (
 	"path"
 	"sync"
 	"syscall"
+	"time"
 
 	"xm/internal/disk"
 )
@@ -91,7 +92,7 @@ func (s *Store) openDrop(name string) (*drop, error) {
 		newDir.Close()
 		return nil, err
 	}
-	return &drop{name: name, tmp: tmp, new: sharedSync{dir: newDir}, inode: st, users: 1}, nil
+	return &drop{name: name, tmp: tmp, new: sharedSync{dir: newDir, store: s}, inode: st, users: 1}, nil
 }
 
 // keep makes d the one that others find, unless one is there that is as good.
@@ -151,7 +152,8 @@ func sameDir(a, b fs.FileInfo) bool {
 // every name made before it began. Whoever finds none under way begins it at
 // once, so that one who is alone waits for nobody.
 type sharedSync struct {
-	dir disk.Dir
+	dir   disk.Dir
+	store *Store // whose
 
 	mu      sync.Mutex
 	running bool
@@ -213,7 +215,9 @@ func (s *sharedSync) run(t *turn) {
 		s.next = nil // who comes from now on is not served by this turn
 	}
 	s.mu.Unlock()
+	began := time.Now()
 	t.err = s.dir.Sync()
+	s.store.synced(began, t.err)
 	s.mu.Lock()
 	if t.err != nil {
 		s.failed++
