@@ -68,12 +68,16 @@ func startSystem(t *testing.T, dir string, settings ...string) *system {
 		t.Fatal(err)
 	}
 	in := bufio.NewScanner(io.TeeReader(stderr, s.log))
-	for s.addr["regd"] == "" && in.Scan() { // it is the last
+	last := "regd"
+	if strings.Contains(strings.Join(settings, ""), "[metrics]") {
+		last = "metrics"
+	}
+	for s.addr[last] == "" && in.Scan() {
 		if strings.Contains(in.Text(), "msg=listening") {
 			s.addr[field(in.Text(), "service=")] = field(in.Text(), "addr=")
 		}
 	}
-	if s.addr["regd"] == "" {
+	if s.addr[last] == "" {
 		t.Fatalf("xm serve did not start:\n%s", s.log)
 	}
 	go func() {
