@@ -110,11 +110,18 @@ type logins struct {
 
 type login struct{ mechanism, outcome string }
 
-func (m *Metrics) loginsOf(service string) *logins {
+// loginsOf also makes the counters for the mechanisms: Prometheus sees no growth
+// in one that begins with 1.
+func (m *Metrics) loginsOf(service string, mechanisms ...string) *logins {
 	l := &logins{took: m.loginTime.WithLabelValues(service)}
 	l.counts.counter = func(k login) (login, prometheus.Counter) {
 		k = login{strings.Clone(k.mechanism), strings.Clone(k.outcome)}
 		return k, m.logins.WithLabelValues(service, k.mechanism, k.outcome)
+	}
+	for _, mechanism := range mechanisms {
+		for _, o := range []sasl.Outcome{sasl.Accepted, sasl.Failed, sasl.Limited, sasl.Aborted, sasl.Trouble} {
+			l.counts.of(login{mechanism, string(o)})
+		}
 	}
 	return l
 }
@@ -143,13 +150,19 @@ type smtpReply struct {
 
 // SMTP returns the observer of a service.
 func (m *Metrics) SMTP(name string) *SMTP {
-	s := &SMTP{Service: m.service(name), logins: m.loginsOf(name), recipients: m.recipients.WithLabelValues(name), octets: m.octets.WithLabelValues(name)}
+	s := &SMTP{
+		Service: m.service(name), logins: m.loginsOf(name, sasl.ScramSHA256Plus, sasl.ScramSHA256, sasl.Plain, sasl.Login),
+		recipients: m.recipients.WithLabelValues(name), octets: m.octets.WithLabelValues(name),
+	}
 	s.commands.counter = func(k smtpReply) (smtpReply, prometheus.Counter) {
 		k.verb = strings.Clone(k.verb)
 		return k, m.commands.WithLabelValues(name, k.verb, strconv.Itoa(k.code))
 	}
 	s.messages.counter = func(code int) (int, prometheus.Counter) {
 		return code, m.messages.WithLabelValues(name, strconv.Itoa(code))
+	}
+	for _, code := range []int{250, 451, 452} { // which alerts look at, as with logins
+		s.messages.of(code)
 	}
 	return s
 }
@@ -181,7 +194,7 @@ type pop3Reply struct {
 
 // POP3 returns the observer of a service.
 func (m *Metrics) POP3(name string) *POP3 {
-	s := &POP3{Service: m.service(name), logins: m.loginsOf(name), retrieved: m.retrieved.WithLabelValues(name)}
+	s := &POP3{Service: m.service(name), logins: m.loginsOf(name, "PASS", sasl.ScramSHA256Plus, sasl.ScramSHA256, sasl.Plain), retrieved: m.retrieved.WithLabelValues(name)}
 	s.commands.counter = func(k pop3Reply) (pop3Reply, prometheus.Counter) {
 		k.verb = strings.Clone(k.verb)
 		indicator := "-ERR"
