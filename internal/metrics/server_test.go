@@ -11,9 +11,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"xm/internal/line"
+	"xm/internal/line/linetest"
 )
 
 // state is one that a test decides on.
@@ -213,20 +215,28 @@ func (b blocking) Problems() []string {
 
 // A stop lets a request that is under way end.
 func TestStopDrains(t *testing.T) {
-	b := blocking{fine(), make(chan struct{}), make(chan struct{})}
-	l := listen(t)
-	r := serve(newServer(New(""), b), l)
-	answered := make(chan string, 1)
-	go func() { answered <- ask(t, http.MethodGet, l.Addr(), "/healthz", 200) }()
-	<-b.asked
-	r.stop()
-	close(b.tell)
-	if got := <-answered; got != "ok\n" {
-		t.Errorf("got %q", got)
-	}
-	if err := <-r.done; err != nil {
-		t.Error(err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		b := blocking{fine(), make(chan struct{}), make(chan struct{})}
+		pipe := linetest.NewPipe()
+		r := serve(newServer(New(""), b), pipe)
+		conn := pipe.Dial()
+		go io.WriteString(conn, "GET /healthz HTTP/1.0\r\n\r\n")
+		<-b.asked
+		r.stop()
+		synctest.Wait()
+		select {
+		case err := <-r.done:
+			t.Errorf("it ended first: %v", err)
+		default:
+		}
+		close(b.tell)
+		if answer, err := io.ReadAll(conn); err != nil || !strings.HasSuffix(string(answer), "\r\nok\n") {
+			t.Errorf("got %q, %v", answer, err)
+		}
+		if err := <-r.done; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // A listener that ends by itself is an error.
