@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"strings"
 	"syscall"
@@ -25,7 +26,7 @@ func (d *doctor) listeners() {
 		if addr == "" {
 			continue
 		}
-		any = true
+		any = any || s.name != metricsService
 		text, err := d.talk(s.name, reachable(addr))
 		switch {
 		case err == nil:
@@ -90,6 +91,8 @@ func (d *doctor) talk(service, addr string) (string, error) {
 		return t.greeting()
 	case "pop3s":
 		return t.implicit((*talk).greeting)
+	case metricsService:
+		return t.health()
 	}
 	return "it accepts connections", nil
 }
@@ -119,6 +122,24 @@ func (t *talk) greeting() (string, error) {
 		return "", fmt.Errorf("it greets with %q", line)
 	}
 	return line, nil
+}
+
+// health asks the metrics service how all are.
+func (t *talk) health() (string, error) {
+	if _, err := io.WriteString(t.conn, "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"); err != nil {
+		return "", err
+	}
+	answer, err := http.ReadResponse(t.in, nil)
+	if err != nil {
+		return "", err
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(answer.Body, 4<<10))
+	text := strings.ReplaceAll(strings.TrimSpace(string(body)), "\n", "; ")
+	if err == nil && answer.StatusCode != http.StatusOK {
+		err = errors.New(text)
+	}
+	return text, err
 }
 
 // implicit begins with the handshake. Whom the certificate is for, and who

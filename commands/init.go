@@ -25,7 +25,7 @@ import (
 var (
 	listenSettings = map[string]string{
 		smtpService: "smtp.listen", "submission": "submission.listen", "submissions": "submission.listen_tls",
-		pop3Service: "pop3.listen", "pop3s": "pop3.listen_tls", regdService: "regd.listen",
+		pop3Service: "pop3.listen", "pop3s": "pop3.listen_tls", regdService: "regd.listen", metricsService: "metrics.listen",
 	}
 	standardPorts = map[string]string{
 		smtpService: ":25", "submission": ":587", "submissions": ":465", pop3Service: ":110", "pop3s": ":995", regdService: ":60085",
@@ -236,10 +236,13 @@ func quoteAll(list []string) string {
 
 // make writes everything, xm.toml last: where it is, all is.
 func (s *setup) make(c *cli.Context, text string) (fingerprint string, err error) {
-	for dir, mode := range map[string]fs.FileMode{s.dir: 0o755, s.data: 0o700} {
-		if err := safefile.MkdirAll(dir, mode); err != nil {
-			return "", err
-		}
+	// In this order: the data directory may be below the other, which is not to be
+	// made with its mode.
+	if err := safefile.MkdirAll(s.dir, 0o755); err != nil {
+		return "", err
+	}
+	if err := safefile.MkdirAll(s.data, 0o700); err != nil {
+		return "", err
 	}
 	ring, err := keyring.Create(s.keys, askPassphrase(c))
 	if err != nil {

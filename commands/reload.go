@@ -13,7 +13,7 @@ import (
 // needRestart are the settings that a reload does not change, by the beginnings
 // of their names: ports, files that the sandbox has been told of, and the log.
 var needRestart = []string{
-	"data_dir", "smtp.listen", "submission.listen", "pop3.listen", "regd.listen", "regd.keys",
+	"data_dir", "smtp.listen", "submission.listen", "pop3.listen", "regd.listen", "regd.keys", "metrics.listen",
 	"log.",
 }
 

@@ -8,25 +8,28 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
 
 	"xm/internal/config"
 	"xm/internal/line"
+	"xm/internal/metrics"
 )
 
 // runner runs services until its context ends: one generation of servers after
 // another, on the same ports, as the settings are read again.
 type runner struct {
-	c      *cli.Context
-	log    *slog.Logger
-	cfg    config.Config     // in force
-	atRun  map[string]string // the settings at the start
-	host   *host             // of the last generation
-	ports  []*port
-	ended  chan error // of each generation
-	living int        // generations
+	c       *cli.Context
+	log     *slog.Logger
+	cfg     config.Config     // in force
+	atRun   map[string]string // the settings at the start
+	host    *host             // of the last generation
+	metrics *metrics.Metrics  // nil for none
+	ports   []*port
+	ended   chan error // of each generation
+	living  int        // generations
 }
 
 // port is where a service listens. There may be several for one.
@@ -111,12 +114,15 @@ func (r *runner) listen(services []service, flags map[string]string) error {
 				return errors.Join(fmt.Errorf("%s: %w", service.name, err), l.Close())
 			}
 			r.ports = append(r.ports, &port{service, p})
+			if service.name == metricsService && r.metrics == nil {
+				r.metrics = metrics.New(version)
+			}
 		}
 	}
 	for name := range passed {
 		return fmt.Errorf("systemd passed a socket named %q: FileDescriptorName is the name of a service", name)
 	}
-	if len(r.ports) == 0 {
+	if !slices.ContainsFunc(r.ports, func(p *port) bool { return p.service.name != metricsService }) {
 		return errors.New("there is nothing to run: the config gives no service an address to listen on")
 	}
 	return nil
@@ -138,6 +144,9 @@ type generation struct {
 // prepare makes the servers under a config; nothing else can fail then.
 func (r *runner) prepare(h *host) (*generation, error) {
 	g := &generation{host: h, ports: r.ports}
+	if r.metrics != nil {
+		h.observe(r.metrics)
+	}
 	for _, p := range r.ports {
 		serve, err := p.service.open(h, r.log.With("service", p.service.name))
 		if err != nil {

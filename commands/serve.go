@@ -8,8 +8,11 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-const stopping = "SIGTERM or Ctrl-C stops it: transactions under way may end, for 10 seconds; a second one\n" +
-	"ends it at once. SIGHUP reads settings, users and certificate again; the sessions go on."
+// allServers ends the description of each.
+const allServers = "\nThe service metrics is off unless the config, or --listen, says where: over HTTP, GET /metrics\n" +
+	"is for Prometheus, and GET /healthz answers 200, or 503 and what is wrong.\n" +
+	"SIGTERM or Ctrl-C stops it: transactions under way may end, for 10 seconds; a second one ends\n" +
+	"it at once. SIGHUP reads settings, users and certificate again; the sessions go on."
 
 func serve() *cli.Command {
 	return &cli.Command{
@@ -18,7 +21,7 @@ func serve() *cli.Command {
 		Description: "The services are smtp, submission, submissions (with TLS from the start), pop3, pop3s\n" +
 			"(likewise) and regd; each runs where the config, or --listen, says where. The registration\n" +
 			"server's key pair is made in the keys directory where there is none; its users compare the\n" +
-			"fingerprint (xm key list) when they register. " + stopping,
+			"fingerprint (xm key list) when they register." + allServers,
 		Flags:  serviceFlags("`SERVICE=HOST:PORT`", passphraseFlag()),
 		Action: func(c *cli.Context) error { return runServers(c, "", services) },
 	}
@@ -29,9 +32,11 @@ func smtpdCommand() *cli.Command {
 		Name:  "smtpd",
 		Usage: "run the SMTP server",
 		Description: "The services are smtp, submission and submissions (with TLS from the start), each where\n" +
-			"the config, or --listen, says where. " + stopping,
-		Flags:  serviceFlags("`[SERVICE=]HOST:PORT`, smtp where no service is named"),
-		Action: func(c *cli.Context) error { return runServers(c, smtpService, smtpServices) },
+			"the config, or --listen, says where." + allServers,
+		Flags: serviceFlags("`[SERVICE=]HOST:PORT`, smtp where no service is named"),
+		Action: func(c *cli.Context) error {
+			return runServers(c, smtpService, slices.Concat(smtpServices, metricsServices))
+		},
 	}
 }
 
@@ -40,9 +45,11 @@ func pop3dCommand() *cli.Command {
 		Name:  "pop3d",
 		Usage: "run the POP3 server",
 		Description: "The services are pop3 and pop3s (with TLS from the start), each where the config, or\n" +
-			"--listen, says where. Passwords are taken under TLS and from this machine alone. " + stopping,
-		Flags:  serviceFlags("`[SERVICE=]HOST:PORT`, pop3 where no service is named"),
-		Action: func(c *cli.Context) error { return runServers(c, pop3Service, pop3Services) },
+			"--listen, says where. Passwords are taken under TLS and from this machine alone." + allServers,
+		Flags: serviceFlags("`[SERVICE=]HOST:PORT`, pop3 where no service is named"),
+		Action: func(c *cli.Context) error {
+			return runServers(c, pop3Service, slices.Concat(pop3Services, metricsServices))
+		},
 	}
 }
 
@@ -53,9 +60,11 @@ func regdCommand() *cli.Command {
 		Description: "It registers users, whose requests it opens with key.priv of the keys directory, and\n" +
 			"gives out their public keys, signed. key.priv is made where there is none; its users\n" +
 			"compare the fingerprint (xm key list) when they register. Who may register is set in\n" +
-			"[regd] of the config: anybody, whoever has an invite (xm user invite), or nobody. " + stopping,
-		Flags:  serviceFlags("`HOST:PORT`", passphraseFlag()),
-		Action: func(c *cli.Context) error { return runServers(c, regdService, regdServices) },
+			"[regd] of the config: anybody, whoever has an invite (xm user invite), or nobody." + allServers,
+		Flags: serviceFlags("`[SERVICE=]HOST:PORT`, regd where no service is named", passphraseFlag()),
+		Action: func(c *cli.Context) error {
+			return runServers(c, regdService, slices.Concat(regdServices, metricsServices))
+		},
 	}
 }
 

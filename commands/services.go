@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -16,6 +17,7 @@ import (
 	"xm/internal/keyring"
 	"xm/internal/line"
 	"xm/internal/maildir"
+	"xm/internal/metrics"
 	"xm/internal/safefile"
 	"xm/internal/sasl"
 	"xm/pop3d"
@@ -33,9 +35,10 @@ type service struct {
 
 // The names of the main services, on the command line and in the log.
 const (
-	smtpService = "smtp"
-	pop3Service = "pop3"
-	regdService = "regd"
+	smtpService    = "smtp"
+	pop3Service    = "pop3"
+	regdService    = "regd"
+	metricsService = "metrics" // which is of use beside others alone
 )
 
 var (
@@ -48,8 +51,9 @@ var (
 		{pop3Service, func(c config.Config) string { return c.POP3.Listen }, (*host).pop3},
 		{"pop3s", func(c config.Config) string { return c.POP3.ListenTLS }, (*host).pop3s},
 	}
-	regdServices = []service{{regdService, func(c config.Config) string { return c.Regd.Listen }, (*host).regd}}
-	services     = append(append(smtpServices[:len(smtpServices):len(smtpServices)], pop3Services...), regdServices...)
+	regdServices    = []service{{regdService, func(c config.Config) string { return c.Regd.Listen }, (*host).regd}}
+	metricsServices = []service{{metricsService, func(c config.Config) string { return c.Metrics.Listen }, (*host).serveMetrics}}
+	services        = slices.Concat(smtpServices, pop3Services, regdServices, metricsServices)
 )
 
 // host is what the services of one process share.
@@ -66,6 +70,9 @@ type host struct {
 	pop3Delay                          *pop3d.LoginDelay // nil for none
 
 	presence *userdb.Presence // nil without POP3
+
+	metrics *metrics.Metrics // these two are nil for none
+	counts  *metrics.Store
 }
 
 func openHost(c *cli.Context, cfg config.Config, log *slog.Logger) (h *host, err error) {
@@ -129,21 +136,25 @@ func (h *host) loadCertificate() error {
 	return nil
 }
 
-func (h *host) smtpServer(log *slog.Logger) *smtpd.Server {
-	return &smtpd.Server{
+func (h *host) smtpServer(service string, log *slog.Logger) *smtpd.Server {
+	s := &smtpd.Server{
 		Hostname: h.cfg.Hostname, MaxSize: h.cfg.SMTP.MaxSize, MaxRecipients: h.cfg.SMTP.MaxRecipients,
 		Trusted: h.cfg.SMTP.Trusted, Certificate: h.cert, Proxies: h.cfg.SMTP.Proxies, Limits: h.smtpLimits,
 		FailureDelay: h.cfg.Login.FailureDelay, Logins: h.logins,
-		Users: users{h.db}, Mail: mail{store: h.store, db: h.db}, Log: log,
+		Users: users{h.db}, Mail: mail{store: h.store, db: h.db, counts: h.counts}, Log: log,
 	}
+	if h.metrics != nil {
+		s.Observer = h.metrics.SMTP(service)
+	}
+	return s
 }
 
 func (h *host) smtp(log *slog.Logger) (func(context.Context, net.Listener) error, error) {
-	return h.smtpServer(log).Serve, nil
+	return h.smtpServer(smtpService, log).Serve, nil
 }
 
 func (h *host) submission(log *slog.Logger) (func(context.Context, net.Listener) error, error) {
-	s := h.smtpServer(log)
+	s := h.smtpServer("submission", log)
 	s.Submission = true
 	return s.Serve, nil
 }
@@ -152,27 +163,31 @@ func (h *host) submissions(log *slog.Logger) (func(context.Context, net.Listener
 	if h.cert == nil {
 		return nil, fmt.Errorf("submissions: %w: set cert and key in [tls] of the config", line.ErrNoTLS)
 	}
-	s := h.smtpServer(log)
+	s := h.smtpServer("submissions", log)
 	s.Submission, s.ImplicitTLS = true, true
 	return s.Serve, nil
 }
 
-func (h *host) pop3Server(log *slog.Logger) (*pop3d.Server, error) {
+func (h *host) pop3Server(service string, log *slog.Logger) (*pop3d.Server, error) {
 	if h.presence == nil { // both ports share it
 		var err error
 		if h.presence, err = h.db.Watch(); err != nil {
 			return nil, err
 		}
 	}
-	return &pop3d.Server{
+	s := &pop3d.Server{
 		Hostname: h.cfg.Hostname, Certificate: h.cert, Proxies: h.cfg.POP3.Proxies, Limits: h.pop3Limits, LoginDelay: h.pop3Delay,
 		FailureDelay: h.cfg.Login.FailureDelay, Logins: h.logins,
-		Users: users{h.db}, Mail: mail{h.store, h.db, h.presence}, Log: log,
-	}, nil
+		Users: users{h.db}, Mail: mail{h.store, h.db, h.presence, h.counts}, Log: log,
+	}
+	if h.metrics != nil {
+		s.Observer = h.metrics.POP3(service)
+	}
+	return s, nil
 }
 
 func (h *host) pop3(log *slog.Logger) (func(context.Context, net.Listener) error, error) {
-	s, err := h.pop3Server(log)
+	s, err := h.pop3Server(pop3Service, log)
 	if err != nil {
 		return nil, err
 	}
@@ -183,7 +198,7 @@ func (h *host) pop3s(log *slog.Logger) (func(context.Context, net.Listener) erro
 	if h.cert == nil {
 		return nil, fmt.Errorf("pop3s: %w: set cert and key in [tls] of the config", line.ErrNoTLS)
 	}
-	s, err := h.pop3Server(log)
+	s, err := h.pop3Server("pop3s", log)
 	if err != nil {
 		return nil, err
 	}
@@ -209,11 +224,15 @@ func (h *host) regd(log *slog.Logger) (func(context.Context, net.Listener) error
 		return nil, err
 	}
 	log.Info("the server's key pair; users compare the fingerprint when they register", "new", made, "keys", dir, "fingerprint", hybrid.Fingerprint(&key.PublicKey))
-	return (&regd.Server{
+	s := &regd.Server{
 		Key: key, Users: h.db, Policy: policies[h.cfg.Regd.Policy], Certificate: h.cert,
 		Limits: h.regdLimits, Logins: h.logins,
 		Requests:      regd.Rate{Times: h.cfg.Regd.RequestsPerMinute, Per: time.Minute},
 		Registrations: regd.Rate{Times: h.cfg.Regd.RegistrationsPerHour, Per: time.Hour},
 		Log:           log,
-	}).Serve, nil
+	}
+	if h.metrics != nil {
+		s.Observer = h.metrics.Regd(regdService)
+	}
+	return s.Serve, nil
 }

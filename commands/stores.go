@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"xm/internal/config"
 	"xm/internal/maildir"
+	"xm/internal/metrics"
 	"xm/internal/sasl"
 	"xm/pop3d"
 	"xm/smtpd"
@@ -106,15 +108,17 @@ type mail struct {
 	store    *maildir.Store
 	db       *userdb.DB
 	presence *userdb.Presence // of those who open them
+	counts   *metrics.Store   // nil for none
 }
 
 // Begin is smtpd.Mail's.
 func (m mail) Begin(mailboxes []string) (smtpd.Delivery, error) {
 	d, err := m.store.Begin(mailboxes)
 	if err != nil { // not a nil *Delivery within a Delivery
+		m.counts.BeginFailed()
 		return nil, err
 	}
-	return delivery{d}, nil
+	return delivery{d, m.counts}, nil
 }
 
 // Room is smtpd.Mail's.
@@ -123,10 +127,29 @@ func (m mail) Room(mailbox string, size int64) (limited bool, err error) {
 	return limited, smtpError(m.store.Room(mailbox, size))
 }
 
-type delivery struct{ *maildir.Delivery }
+type delivery struct {
+	*maildir.Delivery
+	counts *metrics.Store
+}
 
 // Commit is smtpd.Delivery's.
-func (d delivery) Commit() error { return smtpError(d.Delivery.Commit()) }
+func (d delivery) Commit() error {
+	began := d.counts.Committing()
+	err := d.Delivery.Commit()
+	d.counts.Committed(began, resultOf(err, maildir.ErrFull))
+	return smtpError(err)
+}
+
+// resultOf tells a refusal that is in order from an error.
+func resultOf(err, refusal error) metrics.Result {
+	switch {
+	case err == nil:
+		return metrics.OK
+	case errors.Is(err, refusal):
+		return metrics.Denied
+	}
+	return metrics.Failed
+}
 
 func smtpError(err error) error {
 	switch {
@@ -148,20 +171,30 @@ func (m mail) Open(mailbox string) (pop3d.Mailbox, error) {
 	if err != nil {
 		return nil, err
 	}
+	began := time.Now()
 	drop, err := m.store.Open(dirs)
+	m.counts.Opened(began, resultOf(err, maildir.ErrLocked))
 	if errors.Is(err, maildir.ErrLocked) {
 		return nil, pop3d.ErrInUse
 	}
 	if err != nil { // not a nil *Maildrop within a Mailbox
 		return nil, err
 	}
-	return session{drop, m.presence.Enter(mailbox)}, nil
+	return session{drop, m.presence.Enter(mailbox), m.counts}, nil
 }
 
 // session is a maildrop whose user is logged in as long as it is open.
 type session struct {
 	*maildir.Maildrop
-	leave func()
+	leave  func()
+	counts *metrics.Store
+}
+
+// Delete is pop3d.Mailbox's.
+func (s session) Delete(messages []int) error {
+	err := s.Maildrop.Delete(messages)
+	s.counts.Deleted(len(messages), err)
+	return err
 }
 
 // Close is pop3d.Mailbox's.

@@ -69,12 +69,16 @@ func startSystem(t *testing.T, dir string, settings ...string) *system {
 		t.Fatal(err)
 	}
 	in := bufio.NewScanner(io.TeeReader(stderr, s.log))
-	for s.addr["regd"] == "" && in.Scan() { // it is the last
+	last := "regd"
+	if strings.Contains(strings.Join(settings, ""), "[metrics]") {
+		last = "metrics"
+	}
+	for s.addr[last] == "" && in.Scan() {
 		if r, _ := trace.Parse(in.Bytes()); r.Msg == "listening" {
 			s.addr[r.Get("service")] = r.Get("addr")
 		}
 	}
-	if s.addr["regd"] == "" {
+	if s.addr[last] == "" {
 		t.Fatalf("xm serve did not start:\n%s", s.log)
 	}
 	go func() {

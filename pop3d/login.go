@@ -108,19 +108,13 @@ func (s *session) auth(args []string) reply {
 	})
 }
 
-// connError is an error of the connection, in the middle of an exchange.
-type connError struct{ error }
-
 // challenge sends what the server has to say and reads the client's answer.
 func (s *session) challenge(text string) (string, error) {
 	if err := s.conn.Reply("+ " + text); err != nil {
-		return "", connError{err}
+		return "", err
 	}
 	answer, err := s.conn.ReadLine(sasl.MaxLine, idleTimeout, false)
-	if err != nil {
-		return "", connError{err}
-	}
-	return string(answer), nil
+	return string(answer), err
 }
 
 // loginApart is login on a stack of its own. Nothing else that a session does
@@ -147,6 +141,7 @@ func (s *session) loginApart(mechanism string, exchange *sasl.Server, converse f
 func (s *session) login(mechanism string, exchange *sasl.Server, converse func() (user string, err error)) reply {
 	began := time.Now()
 	user, err := converse()
+	s.srv.observer().Login(mechanism, string(sasl.OutcomeOf(err)), exchange.Took())
 	if errors.Is(err, sasl.ErrFailed) {
 		s.log.Warn("login failed", "user", exchange.Claimed(), "mechanism", mechanism)
 		s.failures++
@@ -159,7 +154,7 @@ func (s *session) login(mechanism string, exchange *sasl.Server, converse func()
 }
 
 func (s *session) authError(err error) reply {
-	var conn connError
+	var conn sasl.AskError
 	switch {
 	case errors.Is(err, sasl.ErrFailed):
 		return reply{code: badAuth, text: "wrong name or password", close: s.failures >= maxFailures}
@@ -173,7 +168,7 @@ func (s *session) authError(err error) reply {
 	case errors.Is(err, sasl.ErrSyntax):
 		return failure("that can't be a name and a password")
 	case errors.As(err, &conn):
-		return s.lineError(conn.error)
+		return s.lineError(conn.Err)
 	}
 	s.log.Error("authenticate", "err", err)
 	return trouble(err, "that can't be told now")

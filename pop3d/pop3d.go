@@ -91,6 +91,7 @@ type Server struct {
 	Logins       *sasl.Limiter
 	Users        Users
 	Mail         Mail
+	Observer     Observer // nil for none
 	Log          *slog.Logger
 }
 
@@ -110,6 +111,7 @@ func (s *Server) lines() *line.Server {
 		ALPN:        "pop3",
 		Proxies:     s.Proxies,
 		ReadBuffer:  readBuffer,
+		Observer:    s.Observer,
 		Log:         s.Log,
 	}
 }

@@ -64,6 +64,9 @@ func (s *session) send(r reply) bool {
 		line.Abuse(s.log, "too many errors")
 		r = reply{text: "too many errors", close: true}
 	}
+	if s.verb != "" {
+		s.srv.observer().Command(s.verb, r.ok)
+	}
 	_, err := io.WriteString(s.conn, r.status()+"\r\n")
 	if r.lines != nil {
 		w := line.NewDotWriter(s.conn)

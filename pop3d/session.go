@@ -27,8 +27,9 @@ type session struct {
 	upgrade bool  // to TLS, once the reply is sent
 	// What is counted against the limits outlives STLS.
 	errors   int
-	commands int // before the login
-	failures int // of login
+	commands int    // before the login
+	failures int    // of login
+	verb     string // whose reply is next: one of commands, Unknown, or "" for none
 }
 
 // known is what a client has told before its login. STLS forgets it.
@@ -69,6 +70,7 @@ func (s *session) run() {
 		}
 		// A stop loses nothing as long as nothing is to be deleted.
 		text, err := s.conn.ReadLine(sasl.MaxLine, idleTimeout, s.drop == nil || !s.drop.hasDeleted())
+		s.verb = Unknown
 		if err == nil {
 			r = s.dispatch(string(text))
 		} else {
@@ -129,6 +131,9 @@ func (s *session) dispatch(text string) reply {
 		s.commands++
 	}
 	cmd, known := commands[verb]
+	if known {
+		s.verb = verb
+	}
 	switch {
 	case slices.Contains(foreign, verb):
 		line.Abuse(s.log, "HTTP")

@@ -47,6 +47,7 @@ xm/internal/line/linetest
 xm/internal/maildir      internal/disk internal/safefile
 xm/internal/mailclient   internal/line internal/sasl
 xm/internal/message
+xm/internal/metrics      internal/line internal/sasl
 xm/internal/regclient    hybrid internal/regwire
 xm/internal/regwire      hybrid
 xm/internal/mbox
@@ -67,6 +68,7 @@ go list -f '{{.ImportPath}}{{range .Imports}} {{.}}{{end}}' ./... | while read -
     case "$import" in
       xm/*) [[ " $rule " == *" * "* || " $rule " == *" ${import#xm/} "* ]] || fail "$pkg may not import $import" ;;
       github.com/BurntSushi/toml*) [ "$pkg" = xm/internal/config ] || fail "$pkg may not import $import" ;;
+      github.com/prometheus/*) [ "$pkg" = xm/internal/metrics ] || fail "$pkg may not import $import" ;;
       github.com/urfave/*|golang.org/x/term*) [ "$pkg" = xm/commands ] || fail "$pkg may not import $import" ;;
     esac
   done

@@ -39,6 +39,7 @@ func (s *session) auth(arg string) reply {
 	}
 	began := time.Now()
 	user, err := s.srv.Logins.Converse(s.conn.Context(), s.conn.Peer(), exchange, initial, s.challenge)
+	s.srv.observer().Login(mechanism, string(sasl.OutcomeOf(err)), exchange.Took())
 	if errors.Is(err, sasl.ErrFailed) {
 		s.failures++
 		s.log.Warn("login failed", "user", exchange.Claimed(), "mechanism", mechanism)
@@ -60,23 +61,17 @@ func (s *session) needTLS() reply {
 	return reply{538, "5.7.11", "That mechanism needs TLS, which is not offered here", false}
 }
 
-// connError is an error of the connection, in the middle of an exchange.
-type connError struct{ error }
-
 // challenge sends what the server has to say and reads the client's answer.
 func (s *session) challenge(text string) (string, error) {
 	if err := s.conn.Reply("334 " + text); err != nil {
-		return "", connError{err}
+		return "", err
 	}
 	answer, err := s.conn.ReadLine(maxAuthLine, commandTimeout, false)
-	if err != nil {
-		return "", connError{err}
-	}
-	return string(answer), nil
+	return string(answer), err
 }
 
 func (s *session) authError(err error) reply {
-	var conn connError
+	var conn sasl.AskError
 	switch {
 	case errors.Is(err, sasl.ErrTooMany):
 		line.Abuse(s.log, err.Error())
@@ -89,10 +84,10 @@ func (s *session) authError(err error) reply {
 		return reply{501, "5.5.2", "That is not base64", false}
 	case errors.Is(err, sasl.ErrSyntax):
 		return reply{501, "5.5.2", "That is not a message of the mechanism", false}
-	case errors.As(err, &conn) && errors.Is(conn.error, line.ErrLineTooLong):
+	case errors.As(err, &conn) && errors.Is(conn.Err, line.ErrLineTooLong):
 		return reply{500, "5.5.6", "The line is too long", false}
 	case errors.As(err, &conn):
-		return s.lineError(conn.error)
+		return s.lineError(conn.Err)
 	}
 	s.log.Error("authenticate", "err", err)
 	return reply{454, "4.7.0", "Trouble on our side, try again later", false}

@@ -126,6 +126,7 @@ func (s *session) finish(received error) reply {
 		err = m.commit()
 	}
 	r := s.judge(err)
+	s.srv.observer().Message(r.code, len(tx.recipients), m.octets)
 	log := s.logMessage(tx)
 	if err == nil {
 		s.errors, s.commands, s.unsent = 0, 0, 0

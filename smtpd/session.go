@@ -22,9 +22,10 @@ type session struct {
 	// What is counted against the limits outlives STARTTLS.
 	errors   int // these three since the last message that was accepted
 	commands int
-	unsent   int  // recipients refused
-	failures int  // logins refused
-	logged   bool // the reply that is sent next
+	unsent   int    // recipients refused
+	failures int    // logins refused
+	logged   bool   // the reply that is sent next
+	verb     string // whose reply is next: one of commands, Unknown, or "" for none
 }
 
 // known is what a client has told. STARTTLS forgets it.
@@ -85,6 +86,7 @@ func (s *session) run() {
 	for {
 		text, err := s.conn.ReadLine(maxAuthLine, commandTimeout, s.tx == nil)
 		command, r := string(text), reply{}
+		s.verb = Unknown
 		if err == nil {
 			r = s.dispatch(command)
 		} else {
@@ -98,10 +100,14 @@ func (s *session) run() {
 }
 
 // answer sends the reply to a command, and reports whether the session goes on.
-// All replies but DATA's 354 and AUTH's 334 go through here.
+// All replies but DATA's 354, AUTH's 334 and the last one to a client over a
+// limit go through here.
 func (s *session) answer(command string, r reply) bool {
 	if r.code == 0 { // the handler found the connection lost
 		return false
+	}
+	if s.verb != "" {
+		s.srv.observer().Command(s.verb, r.code)
 	}
 	if !s.logged {
 		s.logReply(command, r)
@@ -254,6 +260,9 @@ func (s *session) dispatch(text string) reply {
 	verb, arg, _ := strings.Cut(text, " ")
 	verb, arg = strings.ToUpper(verb), strings.TrimLeft(arg, " ") // programs that write two are met
 	cmd, known := commands[verb]
+	if known {
+		s.verb = verb
+	}
 	switch {
 	case slices.Contains(foreign, verb):
 		line.Abuse(s.log, "HTTP")

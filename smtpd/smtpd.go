@@ -124,6 +124,7 @@ type Server struct {
 	Logins       *sasl.Limiter
 	Users        Users
 	Mail         Mail
+	Observer     Observer // nil for none
 	Log          *slog.Logger
 }
 
@@ -139,6 +140,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		ImplicitTLS: s.ImplicitTLS,
 		ALPN:        "smtp",
 		Proxies:     s.Proxies,
+		Observer:    s.Observer,
 		Log:         s.Log,
 	}).Serve(ctx, l)
 }

@@ -51,6 +51,10 @@
 //	registrations_per_hour = 30                # likewise
 //	keys                   = "."               # of the server's key pair
 //
+//	[metrics]                                  # for Prometheus: /metrics, /healthz
+//	listen = ""                                # 127.0.0.1:9925, say
+//	allow  = ["127.0.0.0/8", "::1/128"]        # who may ask
+//
 //	[account]                                  # for the mail client, where no
 //	user             = "alice@localhost.com"   # xm login was made
 //	password         = "secret"                # or one of the next two
@@ -105,6 +109,7 @@ type Config struct {
 	Submission Submission `toml:"submission"`
 	POP3       POP3       `toml:"pop3"`
 	Regd       Regd       `toml:"regd"`
+	Metrics    Metrics    `toml:"metrics"`
 	Log        Log        `toml:"log"`
 	Account    Account    `toml:"account"`
 
@@ -163,6 +168,12 @@ type Regd struct {
 	Keys                 string `toml:"keys"`
 }
 
+// Metrics is for all servers.
+type Metrics struct {
+	Listen string   `toml:"listen"`
+	Allow  Networks `toml:"allow"`
+}
+
 // The formats of the log.
 const (
 	LogText = "text"
@@ -201,10 +212,11 @@ func defaults() (Config, error) {
 		Login:    Login{FailureDelay: time.Second, MaxFailures: 20, Iterations: 100_000},
 		SMTP: SMTP{
 			Listen: smtp, MaxSize: 64 << 20, MaxRecipients: 1000, MaxConnections: 20_000, MaxPerAddress: 100,
-			Trusted: Networks{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
+			Trusted: loopback(),
 		},
 		POP3:    POP3{Listen: pop3, MaxConnections: 20_000, MaxPerAddress: 100},
 		Regd:    Regd{Listen: regd, Policy: "open", RequestsPerMinute: 300, RegistrationsPerHour: 30, Keys: "."},
+		Metrics: Metrics{Allow: loopback()},
 		Log:     Log{Format: LogText, Level: "info"},
 		Account: Account{SMTP: smtp, POP3: pop3},
 	}, nil
@@ -365,7 +377,7 @@ func (c *Config) checkAddresses() error {
 	for name, addr := range map[string]string{
 		"smtp.listen": c.SMTP.Listen, "submission.listen": c.Submission.Listen, "submission.listen_tls": c.Submission.ListenTLS,
 		"pop3.listen": c.POP3.Listen, "pop3.listen_tls": c.POP3.ListenTLS,
-		"regd.listen": c.Regd.Listen, "account.smtp": c.Account.SMTP, "account.pop3": c.Account.POP3,
+		"regd.listen": c.Regd.Listen, "metrics.listen": c.Metrics.Listen, "account.smtp": c.Account.SMTP, "account.pop3": c.Account.POP3,
 	} {
 		if addr == "" && !strings.HasPrefix(name, "account.") {
 			continue // switched off

@@ -39,3 +39,8 @@ func parseNetwork(text string) (netip.Prefix, error) {
 	}
 	return p, err
 }
+
+// loopback is this machine.
+func loopback() Networks {
+	return Networks{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+}

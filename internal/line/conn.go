@@ -104,7 +104,9 @@ func (r timedReader) Read(p []byte) (int, error) {
 			return 0, err
 		}
 	}
-	return r.c.nc.Read(p)
+	n, err := r.c.nc.Read(p)
+	r.c.srv.observer().Received(n)
+	return n, err
 }
 
 type timedWriter struct{ c *Conn }
@@ -113,7 +115,9 @@ func (w timedWriter) Write(p []byte) (int, error) {
 	if err := w.c.nc.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return 0, err
 	}
-	return w.c.nc.Write(p)
+	n, err := w.c.nc.Write(p)
+	w.c.srv.observer().Sent(n)
+	return n, err
 }
 
 // deadline is the end of a wait that begins now: no session lives for ever.

@@ -53,7 +53,9 @@ type Server struct {
 	// ReadBuffer is how many octets are read ahead of a session; every idle one
 	// holds as many. 0 means the default, 4096.
 	ReadBuffer int
-	Log        *slog.Logger
+	// Observer is told of the connections; nil for none.
+	Observer Observer
+	Log      *slog.Logger
 
 	mu       sync.Mutex
 	conns    map[*Conn]struct{}
@@ -109,6 +111,7 @@ func (s *Server) accept(ctx context.Context, l net.Listener) error {
 			return err
 		default:
 			backoff = min(max(2*backoff, 5*time.Millisecond), maxBackoff)
+			s.observer().AcceptFailed(err)
 			s.Log.Error("accept", "err", err, "retry", backoff)
 			sleep(ctx, backoff)
 		}
@@ -126,13 +129,18 @@ func sleep(ctx context.Context, d time.Duration) {
 }
 
 func (s *Server) start(nc net.Conn) {
+	observer := s.observer()
+	observer.Opened()
 	c := newConn(s, nc)
 	if !s.register(c) {
 		c.close()
+		observer.Refused(RefusedStopping)
+		observer.Closed()
 		return
 	}
 	go func() {
 		defer s.sessions.Done()
+		defer observer.Closed()
 		defer s.forget(c)
 		defer c.close()
 		defer func() {
@@ -149,12 +157,14 @@ func (s *Server) session(c *Conn) {
 	if contains(s.Proxies, c.peer) {
 		header, err := readProxyHeader(c.raw)
 		if err != nil {
+			s.observer().Refused(RefusedProxy)
 			s.Log.Warn("PROXY header", "session", c.ID, "proxy", c.peer, "err", err)
 			return
 		}
 		c.peer, c.local = header.client, header.server
 	}
 	if err := s.Limits.enter(c.peer); err != nil {
+		s.observer().Refused(RefusedLimit)
 		s.logBusy(c, err)
 		if !s.ImplicitTLS { // else it can't be said before the handshake, which is not worth it
 			_, _ = c.Reply(s.Busy), c.Flush() // it is over, heard or not
@@ -164,6 +174,7 @@ func (s *Server) session(c *Conn) {
 	defer s.Limits.leave(c.peer)
 	if s.ImplicitTLS {
 		if _, err := c.StartTLS(); err != nil {
+			s.observer().Refused(RefusedTLS)
 			s.Log.Info("connection refused", "session", c.ID, "peer", c.peer, "err", err)
 			return
 		}

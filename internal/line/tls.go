@@ -162,7 +162,9 @@ func (c *Conn) handshake(clear net.Conn) error {
 	if err := c.raw.SetDeadline(c.deadline(handshakeTimeout)); err != nil {
 		return err
 	}
-	if err := secured.Handshake(); err != nil {
+	err := secured.Handshake()
+	c.srv.observer().Handshake(secured.ConnectionState().Version, err)
+	if err != nil {
 		return fmt.Errorf("TLS handshake: %w", err)
 	}
 	c.tls = &TLS{secured.ConnectionState(), config.Certificates[0].Leaf}

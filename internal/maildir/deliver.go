@@ -90,17 +90,19 @@ func (d *Delivery) Commit() error {
 		return fs.ErrClosed
 	}
 	defer d.Abort()
-	disk, wire, content, err := d.content.finish()
+	disk, _, content, err := d.content.finish()
 	if err != nil {
 		return err
 	}
-	name := fmt.Sprintf("%s,S=%d,W=%d", d.unique, disk, wire)
+	name := d.name()
 	recorded, err := d.record(name, content)
 	if err != nil {
 		return err
 	}
 	if recorded == nil {
-		if err := d.file.Sync(); err != nil {
+		began := time.Now()
+		err := d.file.Sync()
+		if d.store.synced(began, err); err != nil {
 			return err
 		}
 	}

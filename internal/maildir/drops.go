@@ -6,6 +6,7 @@ import (
 	"path"
 	"sync"
 	"syscall"
+	"time"
 
 	"xm/internal/disk"
 )
@@ -92,7 +93,7 @@ func (s *Store) openDrop(name string) (*drop, error) {
 		newDir.Close()
 		return nil, err
 	}
-	return &drop{name: name, tmp: tmp, new: newDir, names: sharedSync{fsync: func() error { return newDir.Sync() }}, inode: st, users: 1}, nil
+	return &drop{name: name, tmp: tmp, new: newDir, names: s.shared(func() error { return newDir.Sync() }), inode: st, users: 1}, nil
 }
 
 // keep makes d the one that others find, unless one is there that is as good.
@@ -160,11 +161,16 @@ func sameDisk(a, b fs.FileInfo) bool {
 // it at once, so that one who is alone waits for nobody.
 type sharedSync struct {
 	fsync func() error
+	told  func(began time.Time, err error) // of each
 
 	mu      sync.Mutex
 	running bool
 	next    *turn // of those who came while it ran
 	failed  int   // how often it has failed
+}
+
+func (s *Store) shared(fsync func() error) sharedSync {
+	return sharedSync{fsync: fsync, told: s.synced}
 }
 
 // turn is one fsync and those who wait for it.
@@ -221,7 +227,9 @@ func (s *sharedSync) run(t *turn) {
 		s.next = nil // who comes from now on is not served by this turn
 	}
 	s.mu.Unlock()
+	began := time.Now()
 	t.err = s.fsync()
+	s.told(began, t.err)
 	s.mu.Lock()
 	if t.err != nil {
 		s.failed++

@@ -339,8 +339,7 @@ func (s *Store) openJournal() (*journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &journal{store: s, file: f, places: map[string]place{}}
-	j.syncs.fsync = func() error { return f.SyncData() }
+	j := &journal{store: s, file: f, places: map[string]place{}, syncs: s.shared(func() error { return f.SyncData() })}
 	if err := j.prepare(); err != nil {
 		f.Close()
 		return nil, err

@@ -87,6 +87,9 @@ type Store struct {
 	// Quota tells the quota of a maildrop. nil means that none has one. It is
 	// set before the first use of the Store.
 	Quota func(maildrop string) Quota
+	// Synced is told of each fsync of a delivery, by many goroutines. nil means nobody is. It is
+	// set before the first use of the Store.
+	Synced func(took time.Duration, err error)
 
 	// Trouble, if not nil, is told what goes wrong where nobody waits for it. It is
 	// set before the first use of the Store.
@@ -181,6 +184,12 @@ func (s *Store) Close() error {
 		d.close()
 	}
 	return errors.Join(err, s.root.Close())
+}
+
+func (s *Store) synced(began time.Time, err error) {
+	if s.Synced != nil {
+		s.Synced(time.Since(began), err)
+	}
 }
 
 // prepare makes a maildrop's directories, durably.

@@ -296,7 +296,7 @@ func TestConverse(t *testing.T) {
 			initial = &c.lines[0]
 		}
 		user, challenges, err := converse(newServer(t, c.mechanism, secure), initial, c.lines[1:]...)
-		if err != c.want || challenges != c.challenges || (user == "tim") != (err == nil) {
+		if !errors.Is(err, c.want) || challenges != c.challenges || (user == "tim") != (err == nil) {
 			t.Errorf("%s %.40q: %q, %q, %v; want %q, %v", c.mechanism, c.lines, user, challenges, err, c.challenges, c.want)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Server is the server's side of one exchange. One goroutine uses it.
@@ -17,6 +18,7 @@ type Server struct {
 
 	login string // as the client claims
 	user  string // as it turned out
+	took  time.Duration
 }
 
 // serverStep takes a response and returns a challenge and what follows; nothing
@@ -72,7 +74,9 @@ func (s *Server) Next(ctx context.Context, response []byte) (challenge []byte, d
 	if len(response) > maxMessage {
 		return nil, false, ErrSyntax
 	}
+	began := time.Now()
 	challenge, s.next, err = step(ctx, response)
+	s.took += time.Since(began)
 	if err != nil {
 		s.next, s.user = nil, ""
 		return nil, false, err
@@ -107,8 +111,8 @@ func (s *Server) Claimed() string {
 // Converse runs the exchange over a protocol of lines that carry base64
 // (RFC 4954, section 4; RFC 5034, section 4) and returns the user. initial is
 // the initial response as the client sent it, nil if it did not; ask sends a
-// challenge and returns the client's line. Errors are those of Next and of ask,
-// ErrEncoding and ErrCancelled.
+// challenge and returns the client's line. Errors are those of Next, ErrEncoding,
+// ErrCancelled, and an AskError for one of ask.
 func (s *Server) Converse(ctx context.Context, initial *string, ask func(challenge string) (string, error)) (user string, err error) {
 	var response []byte
 	if initial != nil {
@@ -123,7 +127,7 @@ func (s *Server) Converse(ctx context.Context, initial *string, ask func(challen
 		}
 		line, err := ask(base64.StdEncoding.EncodeToString(challenge))
 		if err != nil {
-			return "", err
+			return "", AskError{err}
 		}
 		if line == "*" {
 			return "", ErrCancelled

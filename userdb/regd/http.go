@@ -37,6 +37,7 @@ func textAnswer(status int, text string) answer {
 // http serves one request, on a connection whose time runs already.
 func (h *handler) http(c *line.Conn, in io.Reader, log *slog.Logger) {
 	r, a := h.httpRequest(c, in, log)
+	h.observeHTTP(r, a)
 	log.Info("request", "method", r.Method, "path", r.URL.Path, "status", a.status)
 	if err := a.write(c, r); err != nil {
 		log.Info("connection lost", "err", err)

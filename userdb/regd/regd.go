@@ -96,8 +96,9 @@ type Server struct {
 	Limits      *line.Limits
 	// Logins limits, for each address, the requests that come without a right:
 	// with a wrong signature or invite.
-	Logins *sasl.Limiter
-	Log    *slog.Logger
+	Logins   *sasl.Limiter
+	Observer Observer // nil for none
+	Log      *slog.Logger
 }
 
 // handler is a Server that runs.
@@ -124,6 +125,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		Lifetime:    2 * timeout, // of which a handshake can take some
 		Certificate: s.Certificate,
 		ALPN:        "http/1.1",
+		Observer:    s.Observer,
 		Log:         s.Log,
 	}).Serve(ctx, l)
 }
@@ -181,6 +183,8 @@ func (h *handler) original(c *line.Conn, in *bufio.Reader, log *slog.Logger) {
 }
 
 func (h *handler) reply(c *line.Conn, log *slog.Logger, text string) {
+	result, _, _ := strings.Cut(text, " ")
+	h.observe(KindOriginal, result)
 	if err := c.Reply(text); err != nil {
 		log.Info("connection lost", "err", err)
 	}
