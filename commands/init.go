@@ -236,10 +236,12 @@ func quoteAll(list []string) string {
 
 // make writes everything, xm.toml last: where it is, all is.
 func (s *setup) make(c *cli.Context, text string) (fingerprint string, err error) {
-	for dir, mode := range map[string]fs.FileMode{s.dir: 0o755, s.data: 0o700} {
-		if err := safefile.MkdirAll(dir, mode); err != nil {
-			return "", err
-		}
+	// In this order: the directory of xm.toml is no secret, though the data in it are.
+	if err := safefile.MkdirAll(s.dir, 0o755); err != nil {
+		return "", err
+	}
+	if err := safefile.MkdirAll(s.data, 0o700); err != nil {
+		return "", err
 	}
 	ring, err := keyring.Create(s.keys, askPassphrase(c))
 	if err != nil {
