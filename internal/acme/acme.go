@@ -70,6 +70,7 @@ type Manager struct {
 	Settings
 	root disk.Dir
 	wake chan struct{} // looks again at once
+	last Failure       // as it was noted; Run's alone
 	// issue obtains a chain from the authority, the server's certificate first.
 	issue func(ctx context.Context, key crypto.Signer, names []string) (chain [][]byte, err error)
 

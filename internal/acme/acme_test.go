@@ -13,11 +13,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	rfc8555 "golang.org/x/crypto/acme"
+
+	"xm/internal/disk"
 )
 
 const (
@@ -374,6 +377,25 @@ func TestUnwritable(t *testing.T) {
 		if !strings.Contains(a.log.String(), "can't be written") {
 			t.Errorf("the log says\n%s", a.log)
 		}
+	})
+}
+
+// forgetful is a directory whose failure.json is written and can't be read.
+type forgetful struct{ disk.Dir }
+
+func (d forgetful) Open(name string) (disk.File, error) {
+	if name == failureFile {
+		return nil, syscall.EIO
+	}
+	return d.Dir.Open(name)
+}
+
+func TestUnreadable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := manage(t, t.TempDir())
+		a.root, a.fail = forgetful{a.root}, errors.New("no")
+		a.run(20 * time.Minute)
+		a.want(0, 5*time.Minute, 15*time.Minute)
 	})
 }
 

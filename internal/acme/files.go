@@ -187,16 +187,19 @@ func (f Failure) next(retry bool) time.Time {
 	if time.Now().Before(f.Time) {
 		return time.Time{} // the clock was wrong then
 	}
-	if soon := f.Time.Add(minBackoff); retry && soon.Before(f.Next) {
-		return soon
+	if retry {
+		return f.Time.Add(minBackoff)
 	}
 	return f.Next
 }
 
+// lastFailure is what is noted. Where that can't be read, it is what this process
+// noted last: the authority is not to pay for it.
 func (m *Manager) lastFailure() Failure {
 	f, err := readFailure(m.root)
 	if err != nil {
 		m.Log.Error("what is known of the last attempt can't be read", "file", filepath.Join(m.Dir, failureFile), "err", err)
+		return m.last
 	}
 	return f
 }
@@ -218,6 +221,7 @@ func readFailure(root disk.Dir) (f Failure, err error) {
 
 // note writes a failure; zero is none.
 func (m *Manager) note(f Failure) error {
+	m.last = f
 	if f == (Failure{}) {
 		if err := m.root.Remove(failureFile); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
