@@ -22,7 +22,7 @@ func (c *Config) checkTLS() error {
 	}
 	// RFC 8555, section 6.1: HTTPS alone.
 	if u, err := url.Parse(t.ACMEDirectory); err != nil || u.Scheme != "https" || u.Host == "" {
-		return fmt.Errorf("tls.acme_directory = %q is not https://HOST/...", t.ACMEDirectory)
+		return fmt.Errorf("tls.acme_directory = %q is not the https:// URL of a directory", t.ACMEDirectory)
 	}
 	for _, name := range t.ACMENames {
 		if name == "" || strings.ContainsFunc(name, notInDomain) {
