@@ -19,7 +19,7 @@ var needRestart = []string{
 
 // reload reads the settings, users and certificate again, and starts a new
 // generation. The sessions that there are go on under the old settings.
-func (r *runner) reload(ctx context.Context, cancel func()) error {
+func (r *runner) reload(ctx context.Context, cancel func()) (err error) {
 	if ctx.Err() != nil {
 		return nil // all is stopping
 	}
@@ -34,6 +34,11 @@ func (r *runner) reload(ctx context.Context, cancel func()) error {
 	if err := r.reloadACME(cfg); err != nil {
 		return err
 	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.reloadACME(r.cfg))
+		}
+	}()
 	h, err := openHost(r.c, cfg, r.log, r.acme)
 	if err != nil {
 		return err
