@@ -25,6 +25,7 @@ const (
 	backupKeys   = "keys"
 	backupCert   = "cert.pem"
 	backupKey    = "key.pem"
+	backupACME   = "acme"
 	// partial ends the name of what is being written: what has its own name is
 	// complete.
 	partial = ".partial"
@@ -79,6 +80,11 @@ func (b *copier) settings(cfg config.Config, dir string) error {
 			continue
 		}
 		if err := b.file(from, filepath.Join(dir, to)); err != nil {
+			return err
+		}
+	}
+	if _, err := os.Stat(cfg.ACMEState()); cfg.TLS.ACME && err == nil {
+		if err := b.tree(cfg.ACMEState(), filepath.Join(dir, backupACME)); err != nil {
 			return err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -100,14 +101,16 @@ func (d *doctor) print(c *cli.Context) error {
 // host opens what the servers open, and takes what they would log for findings.
 func (d *doctor) host(c *cli.Context) {
 	before := len(d.findings)
-	h, err := openHost(c, d.cfg, slog.New(collector{d, ""}))
+	h, err := openHost(c, d.cfg, slog.New(collector{d, ""}), nil)
 	if err != nil {
 		d.say(levelProblem, "host", "", "the servers can't start: %v", err)
 		return
 	}
 	defer h.close()
-	if h.cert != nil {
-		d.say(levelOK, "certificate", "", "%s, until %s", d.cfg.TLS.Cert, h.cert.Leaf().NotAfter.Format("2006-01-02"))
+	if d.cfg.TLS.ACME {
+		d.obtained()
+	} else if h.cert != nil {
+		d.say(levelOK, "certificate", "", "%s, until %s", d.cfg.TLS.Cert, h.cert.Leaf().NotAfter.Format(time.DateOnly))
 		d.trust(h.cert.Leaf())
 	}
 	d.maildrops(h)

@@ -122,7 +122,8 @@ func (d *doctor) tlsKey() {
 
 // trust tells whether mail programs will accept the certificate unasked.
 func (d *doctor) trust(leaf *x509.Certificate) {
-	pem, err := os.ReadFile(d.cfg.TLS.Cert)
+	file, _ := certificateFiles(d.cfg)
+	pem, err := os.ReadFile(file)
 	if err != nil {
 		d.say(levelProblem, "certificate", "", "%v", err)
 		return

@@ -84,7 +84,9 @@ func (d *doctor) talk(service, addr string) (string, error) {
 	t := &talk{conn: nc, in: bufio.NewReader(nc), name: d.cfg.Hostname}
 	switch service {
 	case smtpService, "submission":
-		return t.smtp(d.cfg.TLS.Cert != "")
+		return t.smtp(d.cfg.HasTLS())
+	case acmeService:
+		return t.acme()
 	case "submissions":
 		return t.implicit((*talk).greeting)
 	case pop3Service:

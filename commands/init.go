@@ -25,7 +25,8 @@ import (
 var (
 	listenSettings = map[string]string{
 		smtpService: "smtp.listen", "submission": "submission.listen", "submissions": "submission.listen_tls",
-		pop3Service: "pop3.listen", "pop3s": "pop3.listen_tls", regdService: "regd.listen", metricsService: "metrics.listen",
+		pop3Service: "pop3.listen", "pop3s": "pop3.listen_tls", regdService: "regd.listen",
+		acmeService: "tls.acme_listen", metricsService: "metrics.listen",
 	}
 	standardPorts = map[string]string{
 		smtpService: ":25", "submission": ":587", "submissions": ":465", pop3Service: ":110", "pop3s": ":995", regdService: ":60085",
@@ -45,7 +46,8 @@ func initCommand() *cli.Command {
 		Description: "What is not given by a flag is asked for, if there is a terminal to ask on. xm.toml is\n" +
 			"written where --config says, and tells what each setting means; the key pair of the\n" +
 			"registration server, the data directory and a self-signed certificate are beside it,\n" +
-			"unless --keys, --data and --tls-cert say otherwise. Nothing is overwritten.",
+			"unless --keys, --data and --tls-cert say otherwise; with --acme, the servers obtain the\n" +
+			"certificate. Nothing is overwritten.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "hostname", Usage: "`NAME` of this server in DNS: mail.example.org"},
 			&cli.StringSliceFlag{Name: "domain", Usage: "`DOMAIN` whose mail it takes: example.org. May be repeated"},
@@ -55,6 +57,7 @@ func initCommand() *cli.Command {
 			listenFlag("`SERVICE=HOST:PORT`"),
 			&cli.StringFlag{Name: "tls-cert", Usage: "the TLS certificate chain is `FILE`; none is made"},
 			&cli.StringFlag{Name: "tls-key", Usage: "the private key of --tls-cert is `FILE`"},
+			&cli.BoolFlag{Name: "acme", Usage: "the servers obtain a certificate that everybody trusts from Let's Encrypt, whose terms of service (https://letsencrypt.org/repository) you agree to with this; it must reach port 80 of --hostname"},
 			passphraseFlag(),
 		},
 		Action: runInit,
@@ -71,6 +74,7 @@ type setup struct {
 	listen     map[string]string // by service
 	cert, key  string
 	selfSigned bool
+	acme       bool // the servers obtain the certificate
 	system     bool // what a package installs
 }
 
@@ -100,7 +104,7 @@ func runInit(c *cli.Context) error {
 }
 
 func newSetup(c *cli.Context) (*setup, error) {
-	s := &setup{file: "xm.toml", cert: c.String("tls-cert"), key: c.String("tls-key"), selfSigned: !c.IsSet("tls-cert"), system: c.Bool("system")}
+	s := &setup{file: "xm.toml", cert: c.String("tls-cert"), key: c.String("tls-key"), selfSigned: !c.IsSet("tls-cert") && !c.Bool("acme"), acme: c.Bool("acme"), system: c.Bool("system")}
 	if s.system {
 		s.file = systemConfig
 	}
@@ -109,6 +113,9 @@ func newSetup(c *cli.Context) (*setup, error) {
 	}
 	if c.IsSet("tls-cert") != c.IsSet("tls-key") {
 		return nil, usageErrorf("--tls-cert and --tls-key go together")
+	}
+	if s.acme && s.cert != "" {
+		return nil, usageErrorf("--acme obtains a certificate, and --tls-cert names one: give one of them")
 	}
 	s.dir = filepath.Dir(s.file)
 	s.data, s.keys = filepath.Join(s.dir, "data"), filepath.Join(s.dir, "server")
@@ -198,9 +205,12 @@ func (s *setup) config() (string, error) {
 		{Key: "hostname", TOML: strconv.Quote(s.hostname)},
 		{Key: "domains", TOML: quoteAll(s.domains)},
 		{Key: "data_dir", TOML: strconv.Quote(s.relative(s.data))},
-		{Key: "tls.cert", TOML: strconv.Quote(s.relative(s.cert))},
-		{Key: "tls.key", TOML: strconv.Quote(s.relative(s.key))},
 		{Key: "regd.keys", TOML: strconv.Quote(s.relative(s.keys))},
+	}
+	if s.acme {
+		values = append(values, config.Value{Key: "tls.acme", TOML: "true"})
+	} else {
+		values = append(values, config.Value{Key: "tls.cert", TOML: strconv.Quote(s.relative(s.cert))}, config.Value{Key: "tls.key", TOML: strconv.Quote(s.relative(s.key))})
 	}
 	if s.postmaster != "" {
 		values = append(values, config.Value{Key: "postmaster", TOML: strconv.Quote(s.postmaster)})
@@ -282,11 +292,17 @@ func (s *setup) explain(c *cli.Context, fingerprint string) error {
 		xm += " --config " + s.file
 	}
 	certificate := s.cert
-	if s.selfSigned {
+	switch {
+	case s.selfSigned:
 		certificate += ", self-signed: mail programs will ask whether to trust it"
+	case s.acme:
+		certificate = "obtained from Let's Encrypt, whose terms of service you agree to, when it runs"
 	}
 	run := xm + " serve"
-	if s.system {
+	switch {
+	case s.system && s.acme:
+		run = "systemctl enable xm-acme.socket; systemctl enable --now xm"
+	case s.system:
 		run = "systemctl enable --now xm"
 	}
 	_, err := fmt.Fprintf(c.App.Writer, `settings      %[2]s: each is explained there

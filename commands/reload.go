@@ -14,12 +14,12 @@ import (
 // of their names: ports, files that the sandbox has been told of, and the log.
 var needRestart = []string{
 	"data_dir", "smtp.listen", "submission.listen", "pop3.listen", "regd.listen", "regd.keys", "metrics.listen",
-	"log.",
+	"tls.acme", "log.",
 }
 
 // reload reads the settings, users and certificate again, and starts a new
 // generation. The sessions that there are go on under the old settings.
-func (r *runner) reload(ctx context.Context, cancel func()) error {
+func (r *runner) reload(ctx context.Context, cancel func()) (err error) {
 	if ctx.Err() != nil {
 		return nil // all is stopping
 	}
@@ -31,7 +31,15 @@ func (r *runner) reload(ctx context.Context, cancel func()) error {
 	if err != nil {
 		return err
 	}
-	h, err := openHost(r.c, cfg, r.log)
+	if err := r.reloadACME(cfg); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.reloadACME(r.cfg))
+		}
+	}()
+	h, err := openHost(r.c, cfg, r.log, r.acme)
 	if err != nil {
 		return err
 	}
@@ -42,6 +50,9 @@ func (r *runner) reload(ctx context.Context, cancel func()) error {
 	}
 	r.cfg = cfg
 	r.begin(ctx, cancel, g)
+	if r.acme != nil {
+		r.acme.Retry()
+	}
 	r.log.Info("settings read again", "changed", strings.Join(changed, " "))
 	return nil
 }
@@ -74,6 +85,9 @@ func (r *runner) changes(cfg *config.Config) (changed []string, err error) {
 	}
 	slices.Sort(changed)
 	cfg.DataDir, cfg.Regd.Keys = r.cfg.DataDir, r.cfg.Regd.Keys
+	if r.cfg.TLS.ACME || cfg.TLS.ACME {
+		cfg.TLS = r.cfg.TLS
+	}
 	return changed, nil
 }
 

@@ -89,6 +89,9 @@ func (b *copier) restoreAll(cfg config.Config, from string) error {
 	if err := b.restoreKeys(filepath.Join(from, backupKeys), cfg.Regd.Keys); err != nil {
 		return err
 	}
+	if err := b.restoreACME(cfg, filepath.Join(from, backupACME)); err != nil {
+		return err
+	}
 	for saved, to := range map[string]string{backupCert: cfg.TLS.Cert, backupKey: cfg.TLS.Key} {
 		if to == "" {
 			continue
@@ -130,4 +133,21 @@ func (b *copier) restoreKeys(from, to string) error {
 		return err
 	}
 	return errors.Join(b.giveAway(to, st), b.keyFiles(from, to))
+}
+
+// restoreACME puts back the certificate that was obtained, and the account, where
+// there is none.
+func (b *copier) restoreACME(cfg config.Config, from string) error {
+	to := cfg.ACMEState()
+	if _, err := os.Stat(from); !cfg.TLS.ACME || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if _, err := os.Stat(to); err == nil {
+		say(b.c, "the certificate in %s stays as it is", to)
+		return nil
+	}
+	if err := safefile.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	return b.tree(from, to)
 }

@@ -9,10 +9,12 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"sync"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
 
+	"xm/internal/acme"
 	"xm/internal/config"
 	"xm/internal/line"
 	"xm/internal/metrics"
@@ -26,6 +28,7 @@ type runner struct {
 	cfg     config.Config     // in force
 	atRun   map[string]string // the settings at the start
 	host    *host             // of the last generation
+	acme    *acme.Manager     // nil if the certificate is not obtained
 	metrics *metrics.Metrics  // nil for none
 	ports   []*port
 	ended   chan error // of each generation
@@ -65,7 +68,13 @@ func runServers(c *cli.Context, main string, services []service) error {
 		return err
 	}
 	r := &runner{c: c, log: log, cfg: cfg, atRun: atRun, ended: make(chan error)}
-	h, err := openHost(c, cfg, log)
+	if r.acme, err = openACME(cfg, log); err != nil {
+		return err
+	}
+	if r.acme != nil {
+		defer r.acme.Close()
+	}
+	h, err := openHost(c, cfg, log, r.acme)
 	if err != nil {
 		return err
 	}
@@ -73,6 +82,8 @@ func runServers(c *cli.Context, main string, services []service) error {
 	if err := r.listen(services, listen); err != nil {
 		return errors.Join(err, h.close())
 	}
+	var obtaining sync.WaitGroup
+	defer obtaining.Wait()
 	ctx, cancel := context.WithCancel(c.Context)
 	defer cancel()
 	first, err := r.prepare(h)
@@ -81,6 +92,7 @@ func runServers(c *cli.Context, main string, services []service) error {
 	}
 	restrict(cfg, log)
 	r.begin(ctx, cancel, first)
+	obtaining.Go(func() { r.obtain(ctx) })
 	return r.wait(ctx, cancel, hup)
 }
 

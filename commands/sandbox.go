@@ -17,7 +17,8 @@ var readable = []string{"/etc", "/usr/share/zoneinfo", "/usr/share/ca-certificat
 // kernel has Landlock. It has to open its ports before.
 func restrict(cfg config.Config, log *slog.Logger) {
 	read := append([]string{cfg.Regd.Keys}, readable...)
-	for _, f := range []string{cfg.File, cfg.TLS.Cert, cfg.TLS.Key} {
+	cert, key := certificateFiles(cfg)
+	for _, f := range []string{cfg.File, cert, key} {
 		if f == "" {
 			continue
 		}
@@ -26,10 +27,14 @@ func restrict(cfg config.Config, log *slog.Logger) {
 			read = append(read, filepath.Dir(filepath.Dir(real)))
 		}
 	}
+	written := []string{cfg.DataDir}
+	if cfg.TLS.ACME {
+		written = append(written, cfg.ACMEState())
+	}
 	err := landlock.V6.BestEffort().RestrictPaths(
 		landlock.RODirs(read...).IgnoreIfMissing(),
 		landlock.ROFiles("/dev/null", "/dev/tty").IgnoreIfMissing(),
-		landlock.RWDirs(cfg.DataDir).WithRefer(),
+		landlock.RWDirs(written...).WithRefer(),
 	)
 	if err != nil {
 		log.Warn("Landlock does not restrict this process", "err", err)

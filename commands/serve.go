@@ -19,9 +19,10 @@ func serve() *cli.Command {
 		Name:  "serve",
 		Usage: "run the SMTP, POP3 and registration servers in one process",
 		Description: "The services are smtp, submission, submissions (with TLS from the start), pop3, pop3s\n" +
-			"(likewise) and regd; each runs where the config, or --listen, says where. The registration\n" +
-			"server's key pair is made in the keys directory where there is none; its users compare the\n" +
-			"fingerprint (xm key list) when they register." + allServers,
+			"(likewise), regd, and acme (what an authority asks before it issues a certificate); each\n" +
+			"runs where the config, or --listen, says where. The registration server's key pair is made\n" +
+			"in the keys directory where there is none; its users compare the fingerprint (xm key list)\n" +
+			"when they register." + allServers,
 		Flags:  serviceFlags("`SERVICE=HOST:PORT`", passphraseFlag()),
 		Action: func(c *cli.Context) error { return runServers(c, "", services) },
 	}
@@ -31,8 +32,9 @@ func smtpdCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "smtpd",
 		Usage: "run the SMTP server",
-		Description: "The services are smtp, submission and submissions (with TLS from the start), each where\n" +
-			"the config, or --listen, says where." + allServers,
+		Description: "The services are smtp, submission, submissions (with TLS from the start) and acme (what an\n" +
+			"authority asks before it issues a certificate), each where the config, or --listen, says\n" +
+			"where." + allServers,
 		Flags: serviceFlags("`[SERVICE=]HOST:PORT`, smtp where no service is named"),
 		Action: func(c *cli.Context) error {
 			return runServers(c, smtpService, slices.Concat(smtpServices, metricsServices))

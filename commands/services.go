@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"xm/hybrid"
+	"xm/internal/acme"
 	"xm/internal/config"
 	"xm/internal/keyring"
 	"xm/internal/line"
@@ -38,11 +39,13 @@ const (
 	smtpService    = "smtp"
 	pop3Service    = "pop3"
 	regdService    = "regd"
+	acmeService    = "acme"
 	metricsService = "metrics" // which is of use beside others alone
 )
 
 var (
 	smtpServices = []service{
+		{acmeService, acmeListen, (*host).acme},
 		{smtpService, func(c config.Config) string { return c.SMTP.Listen }, (*host).smtp},
 		{"submission", func(c config.Config) string { return c.Submission.Listen }, (*host).submission},
 		{"submissions", func(c config.Config) string { return c.Submission.ListenTLS }, (*host).submissions},
@@ -56,15 +59,25 @@ var (
 	services        = slices.Concat(smtpServices, pop3Services, regdServices, metricsServices)
 )
 
+func acmeListen(c config.Config) string {
+	if !c.TLS.ACME {
+		return ""
+	}
+	return c.TLS.ACMEListen
+}
+
 // host is what the services of one process share.
 type host struct {
-	c      *cli.Context
-	cfg    config.Config
-	log    *slog.Logger
-	db     *userdb.DB
-	store  *maildir.Store
-	cert   *line.Certificate // nil for none
-	logins *sasl.Limiter
+	c     *cli.Context
+	cfg   config.Config
+	log   *slog.Logger
+	db    *userdb.DB
+	store *maildir.Store
+	cert  *line.Certificate // nil for none
+	// obtained is where cert is from; nil if it is not obtained by ACME. It belongs to
+	// the process.
+	obtained *acme.Manager
+	logins   *sasl.Limiter
 	// What the ports of a protocol share.
 	smtpLimits, pop3Limits, regdLimits *line.Limits
 	pop3Delay                          *pop3d.LoginDelay // nil for none
@@ -75,13 +88,14 @@ type host struct {
 	counts  *metrics.Store
 }
 
-func openHost(c *cli.Context, cfg config.Config, log *slog.Logger) (h *host, err error) {
+// openHost opens the files of the servers. obtained is as in host.
+func openHost(c *cli.Context, cfg config.Config, log *slog.Logger, obtained *acme.Manager) (h *host, err error) {
 	if err := safefile.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return nil, err
 	}
 	addresses := &line.Addresses{} // all services count them together
 	h = &host{
-		c: c, cfg: cfg, log: log,
+		c: c, cfg: cfg, log: log, obtained: obtained,
 		logins:     &sasl.Limiter{MaxFailures: cfg.Login.MaxFailures},
 		smtpLimits: &line.Limits{MaxConns: cfg.SMTP.MaxConnections, MaxPerAddr: cfg.SMTP.MaxPerAddress, Addresses: addresses},
 		pop3Limits: &line.Limits{MaxConns: cfg.POP3.MaxConnections, MaxPerAddr: cfg.POP3.MaxPerAddress, Addresses: addresses},
@@ -116,18 +130,22 @@ func (h *host) close() error {
 const soon = 14 * 24 * time.Hour
 
 func (h *host) loadCertificate() error {
-	if h.cfg.TLS.Cert == "" {
-		h.log.Warn("there is no TLS certificate: STARTTLS and STLS are not offered; set cert and key in [tls] of the config")
+	if !h.cfg.HasTLS() {
+		h.log.Warn("there is no TLS certificate: STARTTLS and STLS are not offered; set acme, or cert and key, in [tls] of the config")
 		return nil
 	}
-	cert, err := line.LoadCertificate(h.cfg.TLS.Cert, h.cfg.TLS.Key, h.log)
+	certFile, keyFile := certificateFiles(h.cfg)
+	cert, err := line.LoadCertificate(certFile, keyFile, h.log)
+	if h.cfg.TLS.ACME && err != nil && h.obtained == nil {
+		return nil // no server, but doctor, which says it
+	}
 	if err != nil {
 		return err
 	}
 	h.cert = cert
 	leaf := cert.Leaf()
-	h.log.Info("TLS certificate", "file", h.cfg.TLS.Cert, "expires", leaf.NotAfter)
-	if time.Until(leaf.NotAfter) < soon {
+	h.log.Info("TLS certificate", "file", certFile, "expires", leaf.NotAfter)
+	if !h.cfg.TLS.ACME && time.Until(leaf.NotAfter) < soon { // ACME has its own time for it
 		h.log.Warn("the TLS certificate expires soon, or has expired", "expires", leaf.NotAfter)
 	}
 	if err := leaf.VerifyHostname(h.cfg.Hostname); err != nil {
@@ -161,7 +179,7 @@ func (h *host) submission(log *slog.Logger) (func(context.Context, net.Listener)
 
 func (h *host) submissions(log *slog.Logger) (func(context.Context, net.Listener) error, error) {
 	if h.cert == nil {
-		return nil, fmt.Errorf("submissions: %w: set cert and key in [tls] of the config", line.ErrNoTLS)
+		return nil, fmt.Errorf("submissions: %w: set acme, or cert and key, in [tls] of the config", line.ErrNoTLS)
 	}
 	s := h.smtpServer("submissions", log)
 	s.Submission, s.ImplicitTLS = true, true
@@ -196,7 +214,7 @@ func (h *host) pop3(log *slog.Logger) (func(context.Context, net.Listener) error
 
 func (h *host) pop3s(log *slog.Logger) (func(context.Context, net.Listener) error, error) {
 	if h.cert == nil {
-		return nil, fmt.Errorf("pop3s: %w: set cert and key in [tls] of the config", line.ErrNoTLS)
+		return nil, fmt.Errorf("pop3s: %w: set acme, or cert and key, in [tls] of the config", line.ErrNoTLS)
 	}
 	s, err := h.pop3Server("pop3s", log)
 	if err != nil {

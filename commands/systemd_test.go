@@ -15,7 +15,8 @@ import (
 )
 
 // activate runs xm serve as systemd does: with sockets, and one to notify on.
-func activate(t *testing.T, names string, sockets ...*os.File) (cmd *exec.Cmd, notified *net.UnixConn, log *bytes.Buffer) {
+// settings are added to its config.
+func activate(t *testing.T, settings, names string, sockets ...*os.File) (cmd *exec.Cmd, notified *net.UnixConn, log *bytes.Buffer) {
 	t.Helper()
 	dir := t.TempDir()
 	address := filepath.Join(dir, "notify")
@@ -26,7 +27,7 @@ func activate(t *testing.T, names string, sockets ...*os.File) (cmd *exec.Cmd, n
 	t.Cleanup(func() { notified.Close() })
 	notified.SetDeadline(time.Now().Add(patience))
 	const config = "[smtp]\nlisten = \"\"\n[pop3]\nlisten = \"127.0.0.1:1\"\n[regd]\nlisten = \"\"\n"
-	if err := os.WriteFile(filepath.Join(dir, "xm.toml"), []byte(config), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "xm.toml"), []byte(config+settings), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	cmd = exec.Command("sh", "-c", "LISTEN_PID=$$ exec xm serve")
@@ -78,7 +79,7 @@ func TestSocketActivation(t *testing.T) {
 	smtp4, addr4 := socket(t)
 	smtp6, addr6 := socket(t)
 	pop3, pop3Addr := socket(t)
-	cmd, notified, log := activate(t, "smtp:pop3:smtp", smtp4, pop3, smtp6)
+	cmd, notified, log := activate(t, "", "smtp:pop3:smtp", smtp4, pop3, smtp6)
 	expect(t, notified, "READY=1")
 	for addr, greeting := range map[string]string{addr4: "S: 220 *\n", addr6: "S: 220 *\n", pop3Addr: "S: +OK *\n"} {
 		conn, err := net.Dial("tcp", addr)
@@ -99,9 +100,30 @@ func TestSocketActivation(t *testing.T) {
 	}
 }
 
+// The authority's port comes from systemd, too, and is refused where it is of no use.
+func TestSocketForACME(t *testing.T) {
+	f, addr := socket(t)
+	cmd, notified, log := activate(t, "[tls]\nacme = true\nacme_listen = \"127.0.0.1:1\"\nacme_directory = \"https://127.0.0.1:1/\"\n", "acme", f)
+	expect(t, notified, "READY=1")
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	linetest.Play(t, "acme", "C: GET / HTTP/1.0\nC:\nS: HTTP/1.1 404 *\n", conn)
+	cmd.Process.Signal(syscall.SIGTERM)
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("%v\n%s", err, log)
+	}
+	cmd, _, log = activate(t, "", "acme", f)
+	if err := cmd.Wait(); err == nil || !strings.Contains(log.String(), "acme: set acme = true in [tls]") {
+		t.Errorf("%v\n%s", err, log)
+	}
+}
+
 func TestSocketOfNoService(t *testing.T) {
 	f, _ := socket(t)
-	cmd, _, log := activate(t, "imap", f)
+	cmd, _, log := activate(t, "", "imap", f)
 	if err := cmd.Wait(); err == nil || !strings.Contains(log.String(), `socket named "imap"`) {
 		t.Errorf("%v\n%s", err, log)
 	}

@@ -40,6 +40,7 @@ xm/smtpd                 internal/line internal/sasl
 xm/pop3d                 internal/line internal/sasl
 xm/userdb                internal/disk internal/safefile
 xm/userdb/regd           hybrid internal/line internal/regwire internal/sasl userdb
+xm/internal/acme         internal/disk internal/line internal/safefile
 xm/internal/config       internal/disk internal/safefile
 xm/internal/keyring      hybrid internal/disk internal/safefile
 xm/internal/line
@@ -69,6 +70,7 @@ go list -f '{{.ImportPath}}{{range .Imports}} {{.}}{{end}}' ./... | while read -
       xm/*) [[ " $rule " == *" * "* || " $rule " == *" ${import#xm/} "* ]] || fail "$pkg may not import $import" ;;
       github.com/BurntSushi/toml*) [ "$pkg" = xm/internal/config ] || fail "$pkg may not import $import" ;;
       github.com/prometheus/*) [ "$pkg" = xm/internal/metrics ] || fail "$pkg may not import $import" ;;
+      golang.org/x/crypto/*) [ "$pkg" = xm/internal/acme ] || fail "$pkg may not import $import" ;;
       github.com/urfave/*|golang.org/x/term*) [ "$pkg" = xm/commands ] || fail "$pkg may not import $import" ;;
     esac
   done

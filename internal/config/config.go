@@ -16,6 +16,13 @@
 //	[tls]                                      # read again when they change
 //	cert = "cert.pem"                          # the chain, ours first
 //	key  = "key.pem"
+//	acme = false                               # or from an authority, whose terms
+//	                                           # of service this agrees to
+//	acme_names     = []                        # besides hostname
+//	acme_listen    = ":80"                     # where the authority looks
+//	acme_directory = "https://acme-v02.api.letsencrypt.org/directory"
+//	acme_ca        = ""                        # whom acme_directory's own is from
+//	acme_state     = "acme"                    # default: beside data_dir
 //
 //	[login]
 //	failure_delay = "1s"                       # after a wrong password
@@ -119,10 +126,17 @@ type Config struct {
 	sources map[string]string // FILE:LINE, or the flag, of each setting that was made
 }
 
-// TLS is the servers' certificate and key, if they have one.
+// TLS is the servers' certificate and key, if they have one, or how it is
+// obtained (RFC 8555).
 type TLS struct {
-	Cert string `toml:"cert"`
-	Key  string `toml:"key"`
+	Cert          string   `toml:"cert"`
+	Key           string   `toml:"key"`
+	ACME          bool     `toml:"acme"`
+	ACMENames     []string `toml:"acme_names"`
+	ACMEListen    string   `toml:"acme_listen"`
+	ACMEDirectory string   `toml:"acme_directory"`
+	ACMECA        string   `toml:"acme_ca"`
+	ACMEState     string   `toml:"acme_state"`
 }
 
 // Login bounds what guessing passwords can gain.
@@ -209,6 +223,7 @@ func defaults() (Config, error) {
 		Hostname: host,
 		Domains:  []string{"localhost", "localhost.com"},
 		DataDir:  "data",
+		TLS:      TLS{ACMEListen: ":80", ACMEDirectory: "https://acme-v02.api.letsencrypt.org/directory"},
 		Login:    Login{FailureDelay: time.Second, MaxFailures: 20, Iterations: 100_000},
 		SMTP: SMTP{
 			Listen: smtp, MaxSize: 64 << 20, MaxRecipients: 1000, MaxConnections: 20_000, MaxPerAddress: 100,
@@ -320,7 +335,7 @@ func (c *Config) resolvePaths(dir string, md toml.MetaData) {
 	if md.IsDefined("regd", "keys") {
 		c.Regd.Keys = under(dir, c.Regd.Keys)
 	}
-	for _, file := range []*string{&c.Account.PasswordFile, &c.Account.Keys, &c.TLS.Cert, &c.TLS.Key} {
+	for _, file := range []*string{&c.Account.PasswordFile, &c.Account.Keys, &c.TLS.Cert, &c.TLS.Key, &c.TLS.ACMECA, &c.TLS.ACMEState} {
 		if *file != "" {
 			*file = under(dir, *file)
 		}
@@ -354,19 +369,13 @@ func (c *Config) check() error {
 		return errors.New("login.iterations is 10,000 to 1,000,000")
 	case c.Log.Format != LogText && c.Log.Format != LogJSON:
 		return fmt.Errorf("log.format is %q or %q", LogText, LogJSON)
-	case (c.TLS.Cert == "") != (c.TLS.Key == ""):
-		return errors.New("tls.cert and tls.key go together")
-	case c.Submission.ListenTLS != "" && c.TLS.Cert == "":
-		return errors.New("submission.listen_tls needs tls.cert and tls.key")
-	case c.POP3.ListenTLS != "" && c.TLS.Cert == "":
-		return errors.New("pop3.listen_tls needs tls.cert and tls.key")
 	}
 	for _, d := range c.LocalDomains() {
 		if d == "" || strings.ContainsFunc(d, notInDomain) {
 			return fmt.Errorf("%q, among hostname and domains, is not the name of a domain", d)
 		}
 	}
-	return errors.Join(c.checkAddresses(), c.checkAliases(), c.Quota.check())
+	return errors.Join(c.checkTLS(), c.checkAddresses(), c.checkAliases(), c.Quota.check())
 }
 
 func notInDomain(r rune) bool {
@@ -377,9 +386,10 @@ func (c *Config) checkAddresses() error {
 	for name, addr := range map[string]string{
 		"smtp.listen": c.SMTP.Listen, "submission.listen": c.Submission.Listen, "submission.listen_tls": c.Submission.ListenTLS,
 		"pop3.listen": c.POP3.Listen, "pop3.listen_tls": c.POP3.ListenTLS,
-		"regd.listen": c.Regd.Listen, "metrics.listen": c.Metrics.Listen, "account.smtp": c.Account.SMTP, "account.pop3": c.Account.POP3,
+		"regd.listen": c.Regd.Listen, "tls.acme_listen": c.TLS.ACMEListen, "metrics.listen": c.Metrics.Listen,
+		"account.smtp": c.Account.SMTP, "account.pop3": c.Account.POP3,
 	} {
-		if addr == "" && !strings.HasPrefix(name, "account.") {
+		if addr == "" && strings.HasSuffix(strings.TrimSuffix(name, "_tls"), ".listen") {
 			continue // switched off
 		}
 		if _, after, found := strings.Cut(addr, "://"); found && strings.HasPrefix(name, "account.") {

@@ -149,6 +149,11 @@ func TestFailures(t *testing.T) {
 		"[login]\niterations = 1000001":                       "login.iterations",
 		"[pop3]\nlisten_tls = \"995\"\n[tls]\ncert = \"c\"\nkey = \"k\"": "pop3.listen_tls",
 		"[pop3]\nlisten_tls = \":995\"":                                  "needs tls.cert",
+		"[tls]\nacme = true\ncert = \"c\"\nkey = \"k\"":                  "exclude tls.acme",
+		"[tls]\nacme = \"admin@example.org\"":                            "acme",
+		"[tls]\nacme_listen = \"\"":                                      "tls.acme_listen",
+		"[tls]\nacme_directory = \"http://ca.example.org/directory\"":    "tls.acme_directory",
+		"[tls]\nacme_names = [\"*.example.org\"]":                        "tls.acme_names",
 		"[pop3]\nmax_connections = 0":                                    "pop3.max_connections",
 		"[pop3]\nlogin_delay = \"-1s\"":                                  "login_delay",
 	} {
@@ -159,5 +164,26 @@ func TestFailures(t *testing.T) {
 	}
 	if _, err := Load(filepath.Join(dir, "missing.toml")); err == nil {
 		t.Error("a file that was asked for may be missing")
+	}
+}
+
+func TestACME(t *testing.T) {
+	dir := t.TempDir()
+	for content, want := range map[string]string{
+		"":                                     filepath.Join(dir, "acme"),
+		"data_dir = \"/var/lib/xm/data/\"":     "/var/lib/xm/acme",
+		"[tls]\nacme_state = \"certificates\"": filepath.Join(dir, "certificates"),
+	} {
+		if !strings.Contains(content, "data_dir") {
+			content = "data_dir = \"data\"\n" + content
+		}
+		c, err := Load(write(t, filepath.Join(dir, "xm.toml"), content))
+		if err != nil || c.ACMEState() != want || c.HasTLS() {
+			t.Errorf("%q: %v, %s, %t; want %s", content, err, c.ACMEState(), c.HasTLS(), want)
+		}
+	}
+	c, err := Load(write(t, filepath.Join(dir, "xm.toml"), "[tls]\nacme = true\n[pop3]\nlisten_tls = \":995\"\n[submission]\nlisten_tls = \":465\"\n"))
+	if err != nil || !c.HasTLS() {
+		t.Errorf("one line and the ports with TLS: %v", err)
 	}
 }

@@ -14,7 +14,7 @@ import (
 // examples are the settings of the reference that have no default, but an
 // example.
 var examples = []string{
-	"hostname", "postmaster", "aliases.*", "tls.cert", "tls.key", "account.user", "account.password", "account.password_file",
+	"hostname", "postmaster", "aliases.*", "tls.cert", "tls.key", "tls.acme_state", "account.user", "account.password", "account.password_file",
 	"account.password_command", "account.keys", "account.server", "directories.*",
 }
 
