@@ -44,9 +44,11 @@ put() { install -D -m "$1" /dev/stdin "$root/$2"; }
 program() {
   scripts/build.sh -o "$work/xm"
   put 755 usr/bin/xm <"$work/xm"
-  # The manual and the completions are made by a program that runs here.
-  GOARCH='' scripts/build.sh -o "$work/native"
-  local xm=$work/native
+  local xm=$work/xm
+  if [ "$(go env GOARCH)" != "$(go env GOHOSTARCH)" ]; then # the manual is made by one that runs here
+    xm=$work/native
+    GOARCH='' scripts/build.sh -o "$xm"
+  fi
   "$xm" man xm | gzip -n9 | put 644 usr/share/man/man1/xm.1.gz
   "$xm" man xm.toml | gzip -n9 | put 644 usr/share/man/man5/xm.toml.5.gz
   "$xm" man guide | gzip -n9 | put 644 usr/share/man/man7/xm-guide.7.gz
