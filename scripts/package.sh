@@ -106,10 +106,10 @@ changelog() {
 # system: deb-substvars(5).
 size() { find "$root" -printf '%y %s\n' | awk '{n += $1 == "f" ? int(($2 + 1023) / 1024) : 1} END {print n}'; }
 
-# fill puts the package's values into a file of scripts/debian.
+# fill puts the package's values into a file of scripts/package.
 fill() {
   sed -e "s|@VERSION@|$version|; s|@ARCH@|$arch|; s|@MAINTAINER@|$maintainer|" \
-    -e "s|@SIZE@|$(size)|; s|@UNITS@|${units[*]}|" "scripts/debian/$1"
+    -e "s|@SIZE@|$size|; s|@UNITS@|${units[*]}|" "scripts/package/$1"
 }
 
 program
@@ -119,6 +119,7 @@ put 644 usr/share/lintian/overrides/xm <<<'xm: statically-linked-binary [usr/bin
 copyright | put 644 usr/share/doc/xm/copyright
 changelog | gzip -n9 | put 644 usr/share/doc/xm/changelog.gz
 
+size=$(size)
 fill control | put 644 DEBIAN/control
 for script in postinst prerm postrm; do fill "$script" | put 755 "DEBIAN/$script"; done
 (cd "$root" && find . -path ./DEBIAN -prune -o -type f -printf '%P\n' | sort | xargs md5sum) | put 644 DEBIAN/md5sums

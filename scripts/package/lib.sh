@@ -52,6 +52,7 @@ as() {
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "${@:2}"
 }
 
+: >"$work/xm.log"
 units=$root/lib/systemd/system
 setting() { sed -n "s/^$2=//p" "$units/$1"; }
 server=
@@ -67,10 +68,9 @@ start_service() {
     names+=:$(setting "$socket" FileDescriptorName)
   done
   user=$(setting xm.service User)
-  : >"$work/xm.log"
   # shellcheck disable=SC2046 # the line's words
   (umask "$(setting xm.service UMask)" && exec systemd-socket-activate "${listen[@]}" --fdname="${names#:}" -E HOME=/var/lib/xm \
-    chroot --userspec="$user:$(setting xm.service Group)" "$root" $(setting xm.service ExecStart)) >"$work/xm.log" 2>&1 &
+    chroot --userspec="$user:$(setting xm.service Group)" "$root" $(setting xm.service ExecStart)) >>"$work/xm.log" 2>&1 &
   server=$!
   logged 'Listening on' "${#listen[@]}/2"
   : 3<>"/dev/tcp/localhost/${listen[1]}" # it waits for somebody to connect
@@ -80,7 +80,7 @@ start_service() {
 # logged TEXT TIMES: xm.log has it so often, soon.
 logged() {
   for _ in $(seq 100); do
-    [ "$(grep -c "$1" "$work/xm.log")" -lt $(($2)) ] || return 0
+    if [ "$(grep -c "$1" "$work/xm.log")" -ge $(($2)) ]; then return; fi
     kill -0 "$server" 2>/dev/null || break
     sleep 0.1
   done
@@ -93,4 +93,5 @@ stop_service() {
   kill "$server"
   wait "$server" || fail "xm serve ended with exit code $?"
   server=
+  : >"$work/xm.log"
 }

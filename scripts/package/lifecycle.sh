@@ -8,7 +8,7 @@ repo=$(cd "$(dirname "$0")/../.." && pwd)
 root=$1 old=$2 new=$3
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-. "$repo/scripts/debian/lib.sh"
+. "$repo/scripts/package/lib.sh"
 
 dpkg() { as root dpkg "$@" </dev/null >"$work/dpkg.log" 2>&1 || { cat "$work/dpkg.log" >&2; fail "dpkg $* failed"; }; }
 install() { cp "$1" "$root/root/" && dpkg --install "/root/${1##*/}"; }
