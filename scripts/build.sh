@@ -17,4 +17,4 @@ done
 cd "$repo"
 version=$(scripts/version.sh)
 # Neither the directory nor the state of git is written into it.
-CGO_ENABLED=0 GOFLAGS= go build -trimpath -buildvcs=false -ldflags "-s -w -buildid= -X xm/commands.version=$version" -o "$out" .
+CGO_ENABLED=0 GOFLAGS='' go build -trimpath -buildvcs=false -ldflags "-s -w -buildid= -X xm/commands.version=$version" -o "$out" .

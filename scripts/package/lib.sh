@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034,SC2154
 # What package-test.sh, lifecycle.sh and newcomer.sh share: a Debian system in a
 # directory, $root, and what systemd does there with xm's units, as it does not run.
 
@@ -12,7 +13,7 @@ separate() {
 
 # permitted tells whether this machine lets us make a system in a directory.
 permitted() {
-  [ "$(id -u)" = 0 ] && separate true 2>/dev/null && mknod "$work/null" c 1 3 2>/dev/null
+  [ "$(id -u)" = 0 ] && separate true 2>/dev/null && mknod "$work/null" c 1 3 2>/dev/null && : 2>/dev/null >"$work/null"
 }
 skip() {
   printf '\n%s\n' '*****************************************************************' \
@@ -74,7 +75,7 @@ start_service() {
   server=$!
   logged 'Listening on' "${#listen[@]}/2"
   : 3<>"/dev/tcp/localhost/${listen[1]}" # it waits for somebody to connect
-  logged msg=listening "${#listen[@]}/2"
+  logged msg=listening 1
 }
 
 # logged TEXT TIMES: xm.log has it so often, soon.
