@@ -23,8 +23,9 @@ import (
 // keysVariable stands for --keys.
 const keysVariable = "XM_KEYS"
 
-// version is that of the next release.
-const version = "0.1.0"
+// version is that of the next release, as CHANGELOG.md has it. scripts/build.sh
+// sets it.
+var version = "0.1.0"
 
 // New returns the whole application. Nothing in it is shared with another.
 func New() *cli.App {

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"xm/internal/mailclient"
 	"xm/internal/maildir"
 )
 
@@ -131,7 +132,7 @@ func (d *doctor) trust(leaf *x509.Certificate) {
 	chain := x509.NewCertPool()
 	chain.AppendCertsFromPEM(pem)
 	if _, err := leaf.Verify(x509.VerifyOptions{Intermediates: chain}); err != nil {
-		d.say(levelWarning, "certificate", "get one from an authority, Let's Encrypt for instance", "mail programs will not trust it: %v", err)
+		d.say(levelWarning, "certificate", "get one from an authority, Let's Encrypt for instance, or let users pin it: --tls-fingerprint "+mailclient.Fingerprint(leaf), "mail programs will not trust it: %v", err)
 	}
 }
 

@@ -10,24 +10,29 @@ import (
 	"xm/internal/config"
 )
 
+// pages of the manual, by the names that xm man knows.
+var pages = map[string]func(io.Writer, *cli.App) error{
+	"xm":      writeCommandsPage,
+	"xm.toml": writeSettingsPage,
+	"guide":   writeGuidePage,
+}
+
 func man() *cli.Command {
 	return &cli.Command{
-		Name:        "man",
-		Usage:       "print a page of the manual, for man: xm man xm | man -l -",
-		ArgsUsage:   "xm|xm.toml",
-		Description: "xm(1) is about the commands, xm.toml(5) about the settings.",
+		Name:      "man",
+		Usage:     "print a page of the manual, for man: xm man xm | man -l -",
+		ArgsUsage: "xm|xm.toml|guide",
+		Description: "xm(1) is about the commands, xm.toml(5) about the settings, and xm-guide(7) leads from\n" +
+			"nothing to mail on your own domain.",
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c, 1, 1); err != nil {
 				return err
 			}
-			switch page := c.Args().First(); page {
-			case "xm":
-				return writeCommandsPage(c.App.Writer, c.App)
-			case "xm.toml":
-				return writeSettingsPage(c.App.Writer)
-			default:
-				return usageErrorf("the manual has no page %q", page)
+			write, ok := pages[c.Args().First()]
+			if !ok {
+				return usageErrorf("the manual has no page %q", c.Args().First())
 			}
+			return write(c.App.Writer, c.App)
 		},
 	}
 }
@@ -79,7 +84,7 @@ func writeCommandsPage(w io.Writer, app *cli.App) error {
 	r.section("COMMANDS", "Each has --help.")
 	r.commands(app.Name, app.Commands)
 	r.section("FILES", "./xm.toml, then xm/xm.toml in the user's config directory, then /etc/xm/xm.toml, unless --config or XM_CONFIG names another: see xm.toml(5).")
-	r.section("SEE ALSO", "xm.toml(5)")
+	r.section("SEE ALSO", "xm-guide(7), xm.toml(5)")
 	_, err := io.WriteString(w, r.String())
 	return err
 }
@@ -129,9 +134,6 @@ func (r *roff) flags(flags []cli.Flag) {
 		}
 		r.item(head, usage)
 	}
-	if len(flags) > 0 {
-		r.WriteString(".PP\n")
-	}
 }
 
 // flagName is how a flag is typed.
@@ -144,9 +146,9 @@ func flagName(f cli.Flag) string {
 
 // writeSettingsPage writes xm.toml(5): the reference, in the order in which it
 // stands there.
-func writeSettingsPage(w io.Writer) error {
+func writeSettingsPage(w io.Writer, app *cli.App) error {
 	var r roff
-	fmt.Fprintf(&r, ".TH XM.TOML 5 \"\" \"xm %s\" \"File Formats\"\n", version)
+	fmt.Fprintf(&r, ".TH XM.TOML 5 \"\" \"xm %s\" \"File Formats\"\n", app.Version)
 	r.section("NAME", "xm.toml - the settings of xm")
 	r.section("DESCRIPTION", "The file is in TOML. \"xm init\" writes one, and \"xm config\" prints the settings in force, with their sources.")
 	r.WriteString(".PP\n")
@@ -154,7 +156,7 @@ func writeSettingsPage(w io.Writer) error {
 	for block := range strings.SplitSeq(config.Reference, "\n\n") {
 		table = r.block(table, block)
 	}
-	r.section("SEE ALSO", "xm(1)")
+	r.section("SEE ALSO", "xm(1), xm-guide(7)")
 	_, err := io.WriteString(w, r.String())
 	return err
 }

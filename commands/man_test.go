@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -38,4 +39,15 @@ func TestManualIsComplete(t *testing.T) {
 		}
 	}
 	walk("", app.Commands)
+}
+
+// The program says the version of the newest changes.
+func TestVersion(t *testing.T) {
+	changes, err := os.ReadFile("../CHANGELOG.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(string(changes), "# Changes\n\n## "+version+",") {
+		t.Errorf("the version is %s, and CHANGELOG.md begins with another", version)
+	}
 }

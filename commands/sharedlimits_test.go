@@ -44,7 +44,7 @@ func serveAll(t *testing.T, settings string) (play func(service, text string) (h
 		t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	h, err := openHost(cli.NewContext(New(), flag.NewFlagSet("", flag.ContinueOnError), nil), cfg, log)
+	h, err := openHost(cli.NewContext(New(), flag.NewFlagSet("", flag.ContinueOnError), nil), cfg, log, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

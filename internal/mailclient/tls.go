@@ -121,7 +121,7 @@ func (s Server) tlsConfig() (*tls.Config, error) {
 	if s.Fingerprint != "" {
 		config.InsecureSkipVerify = true // VerifyConnection is stricter
 		config.VerifyConnection = func(state tls.ConnectionState) error {
-			if got := fingerprint(state.PeerCertificates[0]); subtle.ConstantTimeCompare([]byte(got), []byte(s.Fingerprint)) != 1 {
+			if got := Fingerprint(state.PeerCertificates[0]); subtle.ConstantTimeCompare([]byte(got), []byte(s.Fingerprint)) != 1 {
 				return fmt.Errorf("the server's certificate has the fingerprint %s, not %s", got, s.Fingerprint)
 			}
 			return nil
@@ -130,7 +130,8 @@ func (s Server) tlsConfig() (*tls.Config, error) {
 	return config, nil
 }
 
-func fingerprint(cert *x509.Certificate) string {
+// Fingerprint is the SHA-256 of a certificate, as ParseFingerprint returns it.
+func Fingerprint(cert *x509.Certificate) string {
 	sum := sha256.Sum256(cert.Raw)
 	return hex.EncodeToString(sum[:])
 }
@@ -140,7 +141,7 @@ func explainHandshake(err error) error {
 	var unverified *tls.CertificateVerificationError
 	if errors.As(err, &unverified) && len(unverified.UnverifiedCertificates) > 0 {
 		return fmt.Errorf("%w\nIf the server's operator says that its certificate has this fingerprint, use it with --tls-fingerprint:\n%s",
-			err, fingerprint(unverified.UnverifiedCertificates[0]))
+			err, Fingerprint(unverified.UnverifiedCertificates[0]))
 	}
 	return fmt.Errorf("TLS: %w", err)
 }

@@ -55,7 +55,7 @@ func TestTLS(t *testing.T) {
 	const start = "S: 220 x\nC: EHLO [127.0.0.1]\nS: 250-x\nS: 250-AUTH PLAIN\nS: 250 STARTTLS\n"
 	const rest = "TLS\nC: EHLO [127.0.0.1]\nS: 250-x\nS: 250 AUTH PLAIN\nC: AUTH PLAIN AGFsaWNlAHNlY3JldA==\nS: 235 yes\n" +
 		"C: MAIL FROM:<alice@localhost>\nS: 250 ok\nC: RCPT TO:<bob@localhost>\nS: 250 ok\nC: DATA\nS: 354 go\nBODY Subject: x\\n\\n.hello\\n\nS: 250 ok\nC: QUIT\nS: 221 bye"
-	print := fingerprint(serverCert)
+	print := Fingerprint(serverCert)
 	other := strings.Repeat("00", 32)
 	for name, c := range map[string]struct {
 		dialog, want string
