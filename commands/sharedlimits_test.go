@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/urfave/cli/v2"
@@ -50,7 +51,10 @@ func serveAll(t *testing.T, settings string) (play func(service, text string) (h
 	}
 	t.Cleanup(func() { h.close() })
 	addr := map[string]string{}
-	for _, s := range services {
+	for _, s := range slices.Concat(smtpServices, pop3Services, regdServices) {
+		if s.name == acmeService {
+			continue // it is not for users
+		}
 		serve, err := s.open(h, log)
 		if err != nil {
 			t.Fatal(err)

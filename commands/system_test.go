@@ -53,11 +53,16 @@ func (b *sharedBuffer) String() string {
 }
 
 // startSystem runs xm serve on free ports, with its files in dir/data and
-// dir/server. settings begin its config.
+// dir/server. settings go into its config: a first one that begins with hostname
+// to its beginning, the others into [login] and behind it.
 func startSystem(t *testing.T, dir string, settings ...string) *system {
 	t.Helper()
 	s := &system{t: t, dir: dir, addr: map[string]string{}, log: &sharedBuffer{}, done: make(chan struct{})}
-	s.file("xm.toml", strings.Join(settings, "")+"\n[login]\nfailure_delay = \"0s\"\n")
+	hostname := ""
+	if len(settings) > 0 && strings.HasPrefix(settings[0], "hostname") {
+		hostname, settings = settings[0], settings[1:]
+	}
+	s.file("xm.toml", hostname+"[login]\nfailure_delay = \"0s\"\n"+strings.Join(settings, ""))
 	s.cmd = exec.Command("xm", "--data", filepath.Join(dir, "data"), "--keys", filepath.Join(dir, "server"), "serve",
 		"--listen", "smtp=127.0.0.1:0", "--listen", "pop3=127.0.0.1:0", "--listen", "regd=127.0.0.1:0")
 	s.cmd.Dir = dir
