@@ -9,8 +9,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"runtime"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -154,7 +154,7 @@ func between(op string, from dir, oldname string, to Dir, newname string, do fun
 	return nil
 }
 
-func isName(s string) bool { return filepath.IsLocal(s) && filepath.Base(s) == s && s != "." }
+func isName(s string) bool { return s != "" && s != "." && s != ".." && strings.IndexByte(s, '/') < 0 }
 
 func (d dir) Sync() error {
 	if d.self != nil {

@@ -11,21 +11,12 @@ import (
 )
 
 // OpenRead has one system call: os.Root has a dozen for a file in a Maildir, more
-// than all the rest of a RETR. A kernel without openat2 gets them.
+// than all the rest of a RETR. A kernel without openat2 gets them for a path.
 func (d dir) OpenRead(path string) (io.ReadCloser, error) {
 	if d.self == nil {
 		return d.Root.Open(path)
 	}
-	how := unix.OpenHow{
-		// A pipe in the place of the message must not keep us waiting.
-		Flags:   unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NOFOLLOW | unix.O_NONBLOCK,
-		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS,
-	}
-	var fd int
-	err := retry(func() (err error) {
-		fd, err = unix.Openat2(d.fd, path, &how)
-		return err
-	})
+	fd, err := openRead(d.fd, path)
 	runtime.KeepAlive(d.self)
 	switch {
 	case err == nil:
@@ -34,6 +25,20 @@ func (d dir) OpenRead(path string) (io.ReadCloser, error) {
 		return d.Root.Open(path)
 	}
 	return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+}
+
+func openRead(dir int, path string) (fd int, err error) {
+	// A pipe in the place of the message must not keep us waiting.
+	const flags = unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NOFOLLOW | unix.O_NONBLOCK
+	err = retry(func() (err error) {
+		if isName(path) { // which leads nowhere else
+			fd, err = unix.Openat(dir, path, flags, 0)
+		} else {
+			fd, err = unix.Openat2(dir, path, &unix.OpenHow{Flags: flags, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS})
+		}
+		return err
+	})
+	return fd, err
 }
 
 // reader is a file that is open for reading alone.

@@ -135,6 +135,12 @@ func (c *Conn) deadline(timeout time.Duration) time.Time {
 // ErrLineTooLong leave the connection at the next line, and the former comes
 // with the line; after any other error the connection is at an end.
 func (c *Conn) ReadLine(max int, timeout time.Duration, idle bool) ([]byte, error) {
+	if c.hasLine() {
+		if idle && c.isStopping() {
+			return nil, ErrStopping
+		}
+		return c.readLine(max)
+	}
 	if err := c.beginWait(timeout, idle); err != nil {
 		return nil, err
 	}
@@ -146,6 +152,19 @@ func (c *Conn) ReadLine(max int, timeout time.Duration, idle bool) ([]byte, erro
 		return nil, ErrExpired
 	}
 	return line, err
+}
+
+// hasLine reports whether a line has come already, with others before it: reading
+// it is no wait.
+func (c *Conn) hasLine() bool {
+	b, _ := c.in.Peek(c.in.Buffered())
+	return bytes.IndexByte(b, '\n') >= 0
+}
+
+func (c *Conn) isStopping() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stopping
 }
 
 func (c *Conn) beginWait(timeout time.Duration, idle bool) error {
@@ -280,11 +299,8 @@ func (c *Conn) hangUp() {
 		// RFC 8446, section 6.1: it tells that nothing was cut off. The peer may be gone.
 		_ = secured.CloseWrite()
 	}
-	c.mu.Lock()
-	stopping := c.stopping
-	c.mu.Unlock()
 	half, ok := c.raw.(interface{ CloseWrite() error })
-	if !ok || stopping || half.CloseWrite() != nil {
+	if !ok || c.isStopping() || half.CloseWrite() != nil {
 		return
 	}
 	if c.raw.SetReadDeadline(time.Now().Add(lingerTime)) == nil {

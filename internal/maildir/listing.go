@@ -180,6 +180,14 @@ func (l *listing) path(m message) string {
 	return l.dirs[m.dir] + "/" + string(l.names[m.start:m.start+uint32(m.length)])
 }
 
+// diskSize is what the message's name says of its size on disk.
+func (l *listing) diskSize(m message) (int64, bool) {
+	if m.dir >= firstOriginals {
+		return 0, false
+	}
+	return numberInName(l.name(m), "S=")
+}
+
 // unique is the part of a message's name that stays when other programs move or
 // flag it.
 func (l *listing) unique(m message) string {

@@ -68,6 +68,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -118,6 +119,7 @@ type Store struct {
 	usage     map[string]*remembered
 
 	listings listings
+	openDirs atomic.Int32 // of the sessions that read messages
 }
 
 // New opens the store in a data directory, which must exist. host goes into

@@ -15,7 +15,8 @@ type Maildrop struct {
 	maildrop string // the directory that deliveries go to
 	release  func()
 	*listing
-	gone []bool // by message, since they were last looked for; nil if they never were
+	open [firstOriginals]disk.Dir // those that messages are read from; nil where none is kept
+	gone []bool                   // by message, since they were last looked for; nil if they never were
 }
 
 // Open locks a user's maildrop and lists it. maildrops are its directories: the
@@ -47,7 +48,10 @@ func (s *Store) open(maildrops []string) (*Maildrop, error) {
 }
 
 // Close unlocks the maildrop.
-func (m *Maildrop) Close() { m.release() }
+func (m *Maildrop) Close() {
+	m.closeDirs()
+	m.release()
+}
 
 // Len is the number of messages.
 func (m *Maildrop) Len() int { return len(m.messages) }
@@ -65,24 +69,74 @@ func (m *Maildrop) Open(i int) (io.ReadCloser, error) {
 	if m.isGone(i) {
 		return nil, fs.ErrNotExist
 	}
-	f, err := m.store.root.OpenRead(m.path(m.messages[i]))
+	f, err := m.openRead(i)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := m.relocate(); err != nil {
 			return nil, err
 		}
-		f, err = m.store.root.OpenRead(m.path(m.messages[i]))
+		f, err = m.openRead(i)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return newWireReader(f), nil
+	size, ok := m.diskSize(m.messages[i])
+	if !ok {
+		size = -1
+	}
+	return newWireReader(f, size), nil
 }
+
+// openRead opens the file of message i, through its directory if that can be kept
+// open: a path takes the system longer.
+func (m *Maildrop) openRead(i int) (io.ReadCloser, error) {
+	msg := m.messages[i]
+	if msg.dir >= firstOriginals {
+		return m.store.root.OpenRead(m.path(msg))
+	}
+	if m.open[msg.dir] == nil && m.store.keepDir() {
+		dir, err := m.store.root.OpenDir(m.dirs[msg.dir])
+		if err != nil {
+			m.store.letDir()
+			return nil, err
+		}
+		m.open[msg.dir] = dir
+	}
+	if dir := m.open[msg.dir]; dir != nil {
+		return dir.OpenRead(m.name(msg))
+	}
+	return m.store.root.OpenRead(m.path(msg))
+}
+
+// closeDirs lets go of the directories, of which others may have taken the place.
+func (m *Maildrop) closeDirs() {
+	for i, dir := range m.open {
+		if dir != nil {
+			dir.Close()
+			m.store.letDir()
+		}
+		m.open[i] = nil
+	}
+}
+
+// maxOpenDirs is how many directories the sessions that read messages keep open.
+const maxOpenDirs = 128
+
+func (s *Store) keepDir() bool {
+	if s.openDirs.Add(1) <= maxOpenDirs {
+		return true
+	}
+	s.letDir()
+	return false
+}
+
+func (s *Store) letDir() { s.openDirs.Add(-1) }
 
 func (m *Maildrop) isGone(i int) bool { return m.gone != nil && m.gone[i] }
 
 // relocate finds out where other programs have moved the messages, all at once:
 // one that has moved is rarely alone.
 func (m *Maildrop) relocate() error {
+	m.closeDirs()
 	type place struct {
 		dir  uint16
 		file string

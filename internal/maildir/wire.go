@@ -111,11 +111,12 @@ type wireReader struct {
 	raw  []byte          // the part of buf that is still to be given out
 	owed string          // to be given out before that
 	last byte            // the octet given out last; LF before the first: nothing is to be ended
+	left int64           // octets of src still to come, as its name says; negative if it does not
 	err  error           // what src said last
 }
 
-func newWireReader(src io.ReadCloser) *wireReader {
-	return &wireReader{src: src, buf: readBuffers.Get().(*[readSize]byte), last: '\n'}
+func newWireReader(src io.ReadCloser, size int64) *wireReader {
+	return &wireReader{src: src, buf: readBuffers.Get().(*[readSize]byte), last: '\n', left: size}
 }
 
 func (w *wireReader) Close() error {
@@ -136,6 +137,8 @@ func (w *wireReader) Read(p []byte) (n int, err error) {
 		case len(w.raw) > 0:
 			n += w.lines(p[n:])
 			n += w.convert(p[n:])
+		case w.err == io.EOF && w.last != '\n':
+			w.owed, w.last = "\r\n", '\n'
 		case w.err != nil:
 			if n > 0 {
 				return n, nil
@@ -153,10 +156,10 @@ func (w *wireReader) Read(p []byte) (n int, err error) {
 func (w *wireReader) fill() {
 	var n int
 	n, w.err = w.src.Read(w.buf[:])
-	w.raw = w.buf[:n]
-	if w.err == io.EOF && n == 0 && w.last != '\n' {
-		w.owed = "\r\n"
+	if w.left -= int64(n); w.left == 0 && n < len(w.buf) && w.err == nil {
+		w.err = io.EOF // as far as anybody knows: spare a read for each message
 	}
+	w.raw = w.buf[:n]
 }
 
 // lines gives out those whole lines of raw that fit: convert for most of a
