@@ -278,7 +278,7 @@ func eachMessage(c *cli.Context, drop *maildir.Maildrop, f func(io.Reader) error
 		if err := c.Context.Err(); err != nil {
 			return n, err
 		}
-		message, err := drop.Open(i)
+		message, err := drop.OpenWire(i)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

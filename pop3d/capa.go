@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"xm/internal/line"
 	"xm/internal/sasl"
 )
 
@@ -25,7 +26,7 @@ func (s *session) capa([]string) reply {
 		list = append(list, fmt.Sprintf("LOGIN-DELAY %d", s.srv.LoginDelay.seconds()))
 	}
 	list = append(list, "IMPLEMENTATION xm")
-	return reply{ok: true, text: "capabilities follow", lines: func(w io.Writer) error {
+	return reply{ok: true, text: "capabilities follow", lines: func(w *line.DotWriter) error {
 		_, err := io.WriteString(w, strings.Join(list, "\r\n")+"\r\n")
 		return err
 	}}
@@ -60,7 +61,7 @@ func (s *session) lang(args []string) reply {
 		}
 		return reply{ok: true, text: tag + " English it is"}
 	}
-	return reply{ok: true, text: "languages follow", lines: func(w io.Writer) error {
+	return reply{ok: true, text: "languages follow", lines: func(w *line.DotWriter) error {
 		for _, l := range languages {
 			if _, err := fmt.Fprintf(w, "%s %s\r\n", l.tag, l.name); err != nil {
 				return err

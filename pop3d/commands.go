@@ -3,9 +3,10 @@ package pop3d
 import (
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"strconv"
+
+	"xm/internal/line"
 )
 
 // quit enters the UPDATE state if there is a maildrop (RFC 1939, section 6). The
@@ -60,7 +61,7 @@ func (s *session) listing(args []string, about func(b []byte, i int) []byte) rep
 		}
 		return reply{ok: true, text: fmt.Sprintf("%d %s", i+1, about(nil, i))}
 	}
-	return reply{ok: true, text: s.drop.summary(), lines: func(w io.Writer) error {
+	return reply{ok: true, text: s.drop.summary(), lines: func(w *line.DotWriter) error {
 		var b []byte
 		for i := range s.drop.Len() {
 			if s.drop.isDeleted(i) {

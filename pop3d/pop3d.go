@@ -51,12 +51,13 @@ type Mail interface {
 // numbered from 0.
 type Mailbox interface {
 	Len() int
-	// Size is the number of octets that Open gives.
+	// Size is the number of octets of a message with CRLF line ends, the last line
+	// included.
 	Size(i int) int64
 	// UID is the message's unique-id: 1 to 70 octets of 0x21 to 0x7E.
 	UID(i int) string
-	// Open gives a message with CRLF line ends, the last line included. The
-	// error matches fs.ErrNotExist if somebody else has deleted it.
+	// Open gives a message, whose line ends may be CRLF or LF. The error matches
+	// fs.ErrNotExist if somebody else has deleted it.
 	Open(i int) (io.ReadCloser, error)
 	// Delete removes messages, durably when it returns nil.
 	Delete(messages []int) error

@@ -24,9 +24,8 @@ type reply struct {
 	ok   bool
 	code string // response code of a -ERR; "" for none
 	text string
-	// lines writes the rest of a multi-line response with CRLF line ends, before
-	// dot-stuffing. It is called exactly once.
-	lines func(io.Writer) error
+	// lines writes the rest of a multi-line response. It is called exactly once.
+	lines func(*line.DotWriter) error
 	close bool // the session ends after it
 }
 

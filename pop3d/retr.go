@@ -2,14 +2,17 @@ package pop3d
 
 import (
 	"bytes"
+	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"math"
 	"strconv"
 	"sync"
 	"unicode/utf8"
+
+	"xm/internal/line"
 )
 
 func (s *session) retr(args []string) reply { return s.send1(args[0], nil) }
@@ -45,20 +48,26 @@ func (s *session) send1(arg string, top *topper) reply {
 		return reply{code: needsUTF8, text: "the message is internationalized: log in anew, with UTF8"}
 	}
 	size := s.drop.Size(i)
-	return reply{ok: true, text: fmt.Sprintf("%d octets", size), lines: func(w io.Writer) error {
+	return reply{ok: true, text: strconv.FormatInt(size, 10) + " octets", lines: func(w *line.DotWriter) error {
 		defer m.close()
 		if top != nil {
 			return m.copyTop(w, top)
 		}
-		n, err := m.copy(w)
-		if err == nil {
-			s.log.Debug("message retrieved", "uid", s.drop.UID(i), "octets", n)
+		if err := m.copy(w); err != nil {
+			return err
 		}
-		if err == nil && n != size {
-			s.log.Warn("a message is not of the size that was listed", "uid", s.drop.UID(i), "listed", size, "sent", n)
-		}
-		return err
+		s.logRetrieved(i, w.Octets())
+		return nil
 	}}
+}
+
+func (s *session) logRetrieved(i int, octets int64) {
+	if listed := s.drop.Size(i); octets != listed {
+		s.log.Warn("a message is not of the size that was listed", "uid", s.drop.UID(i), "listed", listed, "sent", octets)
+	}
+	if s.log.Enabled(context.Background(), slog.LevelDebug) {
+		s.log.Debug("message retrieved", "uid", s.drop.UID(i), "octets", octets)
+	}
 }
 
 // outgoing is a message on its way to the client.
@@ -109,15 +118,14 @@ func (m *outgoing) next() (piece []byte, err error) {
 	return piece, err
 }
 
-func (m *outgoing) copy(w io.Writer) (octets int64, err error) {
+func (m *outgoing) copy(w io.Writer) error {
 	for {
 		piece, err := m.next()
 		if err == io.EOF {
-			return octets, nil
+			return nil
 		}
-		octets += int64(len(piece))
 		if _, werr := w.Write(piece); err != nil || werr != nil {
-			return octets, errors.Join(err, werr)
+			return errors.Join(err, werr)
 		}
 	}
 }
@@ -172,10 +180,21 @@ func (t *topper) cut(piece []byte) (part []byte, done bool) {
 // without: they are sent as they always were. beginning holds all but enormous
 // headers, and the newest part of the trace in any case.
 func isInternational(beginning []byte) bool {
-	header := beginning
-	if end := bytes.Index(beginning, []byte("\r\n\r\n")); end >= 0 {
-		header = beginning[:end]
-	}
+	header := headerOf(beginning)
 	return bytes.Contains(header, []byte(" with UTF8")) &&
 		bytes.ContainsFunc(header, func(r rune) bool { return r >= utf8.RuneSelf })
+}
+
+// headerOf is what comes before the first empty line.
+func headerOf(message []byte) []byte {
+	for at := 0; ; {
+		i := bytes.IndexByte(message[at:], '\n')
+		if i < 0 {
+			return message
+		}
+		if i == 0 || i == 1 && message[at] == '\r' {
+			return message[:at]
+		}
+		at += i + 1
+	}
 }

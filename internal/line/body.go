@@ -241,35 +241,84 @@ func (e *endFinder) endLine(crlf bool) ending {
 	return found
 }
 
-// DotWriter writes a message, given with CRLF line ends, in the form that
-// CRLF.CRLF ends. Close ends it and must be called; it does not close w.
+// DotWriter writes a message, whose lines end with CRLF or LF, with CRLF line ends
+// and in the form that CRLF.CRLF ends. Close ends it and must be called; it does not
+// close what is written to.
 type DotWriter struct {
-	w      io.Writer
+	w      Buffer
 	inLine bool
+	cr     bool  // the line that has begun ends with CR so far
+	octets int64 // given out, but for what hides dots and for the end
 }
 
-// NewDotWriter returns a writer of one message to w, which should be buffered.
-func NewDotWriter(w io.Writer) *DotWriter { return &DotWriter{w: w} }
+// Buffer is what a DotWriter writes to: a bufio.Writer, a bytes.Buffer, a Conn.
+type Buffer interface {
+	io.Writer
+	// AvailableBuffer is empty; what is appended to it, up to its capacity, is written
+	// without being copied.
+	AvailableBuffer() []byte
+}
+
+// NewDotWriter returns a writer of one message to w.
+func NewDotWriter(w Buffer) *DotWriter { return &DotWriter{w: w} }
+
+// Octets is the size of what has been written, with CRLF line ends, that of the last
+// line included.
+func (d *DotWriter) Octets() int64 {
+	if d.inLine {
+		return d.octets + int64(len("\r\n"))
+	}
+	return d.octets
+}
 
 func (d *DotWriter) Write(p []byte) (int, error) {
 	total := len(p)
+	b := d.w.AvailableBuffer()
 	for len(p) > 0 {
-		if !d.inLine && p[0] == '.' {
-			if _, err := io.WriteString(d.w, "."); err != nil {
-				return 0, err
-			}
+		text, rest := p, p[len(p):]
+		var dot, end []byte
+		if i := bytes.IndexByte(p, '\n'); i >= 0 {
+			text, rest, end = p[:i], p[i+1:], d.endOf(p[:i])
 		}
-		piece := p
-		if i := bytes.Index(p, []byte("\n.")); i >= 0 {
-			piece = p[:i+1]
+		if !d.inLine && len(text) > 0 && text[0] == '.' {
+			dot = anotherDot
 		}
-		if _, err := d.w.Write(piece); err != nil {
+		if cap(b)-len(b) >= len(dot)+len(text)+len(end) {
+			b = append(append(append(b, dot...), text...), end...)
+		} else if err := d.write(b, dot, text, end); err != nil {
 			return 0, err
+		} else {
+			b = d.w.AvailableBuffer()
 		}
-		d.inLine = piece[len(piece)-1] != '\n'
-		p = p[len(piece):]
+		if d.inLine = end == nil; d.inLine {
+			d.cr = text[len(text)-1] == '\r'
+		}
+		d.octets += int64(len(text) + len(end))
+		p = rest
 	}
-	return total, nil
+	return total, d.write(b)
+}
+
+var (
+	anotherDot = []byte(".")
+	lf, crlf   = []byte("\n"), []byte("\r\n")
+)
+
+// endOf is what the rest of a line is to end with.
+func (d *DotWriter) endOf(text []byte) []byte {
+	if len(text) > 0 && text[len(text)-1] == '\r' || len(text) == 0 && d.inLine && d.cr {
+		return lf
+	}
+	return crlf
+}
+
+func (d *DotWriter) write(parts ...[]byte) error {
+	for _, p := range parts {
+		if _, err := d.w.Write(p); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Close ends the message, and its last line if that has no end.

@@ -129,7 +129,7 @@ func FuzzBody(f *testing.F) {
 			w.Write(data[i:min(i+size, len(data))])
 		}
 		w.Close()
-		want := string(data)
+		want := strings.ReplaceAll(strings.ReplaceAll(string(data), "\r\n", "\n"), "\n", "\r\n")
 		if want != "" && !strings.HasSuffix(want, "\n") {
 			want += "\r\n"
 		}
@@ -147,11 +147,7 @@ func FuzzBody(f *testing.F) {
 
 func TestDotWriterReportsErrors(t *testing.T) {
 	broken := errors.New("broken")
-	w := NewDotWriter(iotest.TruncateWriter(io.Discard, 0))
-	if _, err := w.Write([]byte(".x\r\n")); err != nil {
-		t.Errorf("a truncating writer has no error: %v", err)
-	}
-	w = NewDotWriter(failingWriter{broken})
+	w := NewDotWriter(failingWriter{broken})
 	if _, err := w.Write([]byte(".x\r\n")); !errors.Is(err, broken) {
 		t.Errorf("Write: %v", err)
 	}
@@ -163,6 +159,7 @@ func TestDotWriterReportsErrors(t *testing.T) {
 type failingWriter struct{ err error }
 
 func (w failingWriter) Write([]byte) (int, error) { return 0, w.err }
+func (w failingWriter) AvailableBuffer() []byte   { return nil }
 
 // A bad message is not read for ever, even if it is bad within a CRLF that lies
 // across the buffer's end.

@@ -257,6 +257,9 @@ var outBuffers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, out
 // at its end, or by Flush.
 func (c *Conn) Write(p []byte) (int, error) { return c.output().Write(p) }
 
+// AvailableBuffer is bufio.Writer's.
+func (c *Conn) AvailableBuffer() []byte { return c.output().AvailableBuffer() }
+
 func (c *Conn) output() *bufio.Writer {
 	if c.out == nil {
 		c.out = outBuffers.Get().(*bufio.Writer)

@@ -385,7 +385,7 @@ func (c *crashed) remove(maildrop, id string) {
 }
 
 func content(m *Maildrop, i int) (string, error) {
-	r, err := m.Open(i)
+	r, err := m.OpenWire(i)
 	if err != nil {
 		return "", err
 	}

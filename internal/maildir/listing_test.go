@@ -201,7 +201,7 @@ func TestNotAMessageAnyMore(t *testing.T) {
 		if err := errors.Join(os.Remove(path), replace(path)); err != nil {
 			t.Fatal(err)
 		}
-		r, err := m.Open(i)
+		r, err := m.OpenWire(i)
 		if err != nil {
 			continue
 		}

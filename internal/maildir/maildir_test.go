@@ -74,7 +74,7 @@ func open(t testing.TB, s *Store, dirs ...string) *Maildrop {
 
 func read(t testing.TB, m *Maildrop, i int) string {
 	t.Helper()
-	r, err := m.Open(i)
+	r, err := m.OpenWire(i)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -409,7 +409,7 @@ func FuzzWire(f *testing.F) {
 		chunk = max(1, min(chunk, 100))
 		var size wireSize
 		size.Write(data)
-		wire, err := io.ReadAll(&smallReads{newWireReader(io.NopCloser(bytes.NewReader(data)), -1), chunk})
+		wire, err := io.ReadAll(&smallReads{newWireReader(io.NopCloser(bytes.NewReader(data))), chunk})
 		if err != nil || int64(len(wire)) != size.total() {
 			t.Fatalf("%q: %d octets on the wire, %d counted, %v", data, len(wire), size.total(), err)
 		}
@@ -430,7 +430,7 @@ func FuzzWire(f *testing.F) {
 		if err != nil || onDisk != int64(disk.Len()) || onWire != int64(len(wire)) {
 			t.Errorf("%q stored: %d on disk, %d on the wire, %v", wire, onDisk, onWire, err)
 		}
-		back, _ := io.ReadAll(newWireReader(io.NopCloser(&disk), -1))
+		back, _ := io.ReadAll(newWireReader(io.NopCloser(&disk)))
 		if !bytes.Equal(back, wire) {
 			t.Errorf("%q came back as %q", wire, back)
 		}

@@ -63,8 +63,18 @@ func (m *Maildrop) Size(i int) int64 { return m.messages[i].size }
 // 0x7E (RFC 1939, section 7, UIDL).
 func (m *Maildrop) UID(i int) string { return m.uid(m.messages[i]) }
 
-// Open gives message i in its wire form: Size(i) octets. The error matches
-// fs.ErrNotExist if another program has deleted it.
+// OpenWire gives message i in its wire form: Size(i) octets. The error is as for
+// Open.
+func (m *Maildrop) OpenWire(i int) (io.ReadCloser, error) {
+	f, err := m.Open(i)
+	if err != nil {
+		return nil, err
+	}
+	return newWireReader(f), nil
+}
+
+// Open gives message i as it lies on the disk. The error matches fs.ErrNotExist if
+// another program has deleted it.
 func (m *Maildrop) Open(i int) (io.ReadCloser, error) {
 	if m.isGone(i) {
 		return nil, fs.ErrNotExist
@@ -83,7 +93,7 @@ func (m *Maildrop) Open(i int) (io.ReadCloser, error) {
 	if !ok {
 		size = -1
 	}
-	return newWireReader(f, size), nil
+	return &sizedReader{f, size}, nil
 }
 
 // openRead opens the file of message i, through its directory if that can be kept

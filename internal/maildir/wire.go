@@ -111,12 +111,11 @@ type wireReader struct {
 	raw  []byte          // the part of buf that is still to be given out
 	owed string          // to be given out before that
 	last byte            // the octet given out last; LF before the first: nothing is to be ended
-	left int64           // octets of src still to come, as its name says; negative if it does not
 	err  error           // what src said last
 }
 
-func newWireReader(src io.ReadCloser, size int64) *wireReader {
-	return &wireReader{src: src, buf: readBuffers.Get().(*[readSize]byte), last: '\n', left: size}
+func newWireReader(src io.ReadCloser) *wireReader {
+	return &wireReader{src: src, buf: readBuffers.Get().(*[readSize]byte), last: '\n'}
 }
 
 func (w *wireReader) Close() error {
@@ -156,9 +155,6 @@ func (w *wireReader) Read(p []byte) (n int, err error) {
 func (w *wireReader) fill() {
 	var n int
 	n, w.err = w.src.Read(w.buf[:])
-	if w.left -= int64(n); w.left == 0 && n < len(w.buf) && w.err == nil {
-		w.err = io.EOF // as far as anybody knows: spare a read for each message
-	}
 	w.raw = w.buf[:n]
 }
 
@@ -196,6 +192,21 @@ func (w *wireReader) convert(p []byte) int {
 		w.last, w.raw = '\n', w.raw[1:]
 	}
 	return n
+}
+
+// sizedReader reads a file whose name tells its size. It spares the last read, for
+// the end: a short one at the size that the file is to have tells as much.
+type sizedReader struct {
+	io.ReadCloser
+	left int64 // negative if the size is not known
+}
+
+func (s *sizedReader) Read(p []byte) (n int, err error) {
+	n, err = s.ReadCloser.Read(p)
+	if s.left -= int64(n); s.left == 0 && n < len(p) && err == nil {
+		err = io.EOF
+	}
+	return n, err
 }
 
 // wireSize counts what a stored message, written to it, has on the wire.
