@@ -109,7 +109,25 @@ func (d dir) Close() error {
 func (d dir) Open(name string) (File, error) { return opened(d.Root.Open(name)) }
 
 func (d dir) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
+	if flag&os.O_EXCL != 0 && d.self != nil && isName(name) {
+		return d.create(name, flag, perm)
+	}
 	return opened(d.Root.OpenFile(name, flag, perm))
+}
+
+// create is OpenFile for a new file in the directory itself, without the system
+// calls that find out whether the file could be waited for.
+func (d dir) create(name string, flag int, perm fs.FileMode) (File, error) {
+	var fd int
+	err := retry(func() (err error) {
+		fd, err = unix.Openat(d.fd, name, flag|unix.O_NOFOLLOW|unix.O_CLOEXEC, uint32(perm.Perm()))
+		return err
+	})
+	runtime.KeepAlive(d.self)
+	if err != nil {
+		return nil, &fs.PathError{Op: "openat", Path: name, Err: err}
+	}
+	return file{os.NewFile(uintptr(fd), name)}, nil
 }
 
 // opened keeps a nil *os.File out of a File.

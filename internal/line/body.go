@@ -37,6 +37,7 @@ type Body struct {
 	tooLarge  bool
 	outOfStep bool
 	err       error
+	more      func() *bufio.Reader // what to read on from when all was read; nil for in
 	done      func()
 }
 
@@ -103,6 +104,12 @@ func (b *Body) Finish() error {
 func (b *Body) OutOfStep() bool { return b.outOfStep }
 
 func (b *Body) next() ([]byte, error) {
+	if b.more != nil && b.in.Buffered() == 0 {
+		b.in = b.more()
+	}
+	if text := b.lines(); len(text) > 0 {
+		return text, nil
+	}
 	part, err := b.in.ReadSlice('\n')
 	if err != nil && err != bufio.ErrBufferFull {
 		b.outOfStep = true
@@ -132,6 +139,37 @@ func (b *Body) next() ([]byte, error) {
 		return nil, ErrTooLarge
 	}
 	return nil, nil
+}
+
+// lines takes whole lines that have come, all at once, up to the first that is not
+// as most are: next sees to that one.
+func (b *Body) lines() []byte {
+	if !b.lineStart || b.tooLarge {
+		return nil
+	}
+	buf, _ := b.in.Peek(b.in.Buffered())
+	text := buf[:plainLines(buf)]
+	if int64(len(text)) > b.left || !b.anyText && bytes.IndexByte(text, 0) >= 0 {
+		return nil
+	}
+	_, _ = b.in.Discard(len(text)) // they are in the buffer
+	b.left -= int64(len(text))
+	return text
+}
+
+// plainLines is the size of the lines that buf begins with, end with CRLF, have no
+// other CR, and begin with no dot.
+func plainLines(buf []byte) (size int) {
+	for lines := 0; ; lines++ {
+		i := bytes.IndexByte(buf[size:], '\n')
+		if i < 1 || buf[size] == '.' || buf[size+i-1] != '\r' {
+			if bytes.Count(buf[:size], crlf[:1]) != lines {
+				return 0
+			}
+			return size
+		}
+		size += i + 1
+	}
 }
 
 func (b *Body) end() error {

@@ -52,6 +52,8 @@ type Conn struct {
 	expires     time.Time
 	peer, local netip.Addr
 	in          *bufio.Reader
+	small       *bufio.Reader // what in is otherwise; nil while it is that
+	filled      bool          // the last read has filled its buffer
 	out         *bufio.Writer // nil while there is nothing to send
 	readTimeout time.Duration // for each read; 0 leaves the deadline alone
 	ctx         context.Context
@@ -105,6 +107,7 @@ func (r timedReader) Read(p []byte) (int, error) {
 		}
 	}
 	n, err := r.c.nc.Read(p)
+	r.c.filled = n == len(p)
 	r.c.srv.observer().Received(n)
 	return n, err
 }
@@ -135,6 +138,7 @@ func (c *Conn) deadline(timeout time.Duration) time.Time {
 // ErrLineTooLong leave the connection at the next line, and the former comes
 // with the line; after any other error the connection is at an end.
 func (c *Conn) ReadLine(max int, timeout time.Duration, idle bool) ([]byte, error) {
+	c.narrow()
 	if c.hasLine() {
 		if idle && c.isStopping() {
 			return nil, ErrStopping
@@ -240,8 +244,35 @@ func (c *Conn) skipLine(ended bool) error {
 func (c *Conn) Body(max int64, timeout time.Duration) *Body {
 	c.readTimeout = timeout
 	b := NewBody(c.in, max)
+	b.more = c.wider
 	b.done = func() { c.readTimeout = 0 }
 	return b
+}
+
+// wideSize is the buffer of connections from which much comes at a time. Others
+// keep the small one that they have while they wait.
+const wideSize = 64 << 10
+
+var wideReaders = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, wideSize) }}
+
+// wider gives the reader to go on with when all that has come was read: one with a
+// large buffer, if the small one was full.
+func (c *Conn) wider() *bufio.Reader {
+	if c.filled && c.small == nil {
+		c.small = c.in
+		c.in = wideReaders.Get().(*bufio.Reader)
+		c.in.Reset(timedReader{c})
+	}
+	return c.in
+}
+
+// narrow goes back to the small buffer, as soon as the large one is empty.
+func (c *Conn) narrow() {
+	if c.small != nil && c.in.Buffered() == 0 {
+		c.in.Reset(nil)
+		wideReaders.Put(c.in)
+		c.in, c.small = c.small, nil
+	}
 }
 
 // Input gives what arrives within timeout, for a protocol without lines.

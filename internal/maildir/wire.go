@@ -12,11 +12,13 @@ import (
 const (
 	readSize  = 32 << 10
 	writeSize = 64 << 10
+	smallSize = 8 << 10 // as long as no more has come: many may be slow
 )
 
 var (
 	readBuffers  = sync.Pool{New: func() any { return new([readSize]byte) }}
 	writeBuffers = sync.Pool{New: func() any { return new([writeSize]byte) }}
+	smallBuffers = sync.Pool{New: func() any { return new([smallSize]byte) }}
 )
 
 // diskWriter stores a message given in wire form: with LF in the place of CRLF.
@@ -24,8 +26,9 @@ var (
 // without it; package smtpd lets no such message in (RFC 5321, section 2.3.8).
 type diskWriter struct {
 	file   io.Writer
-	buf    *[writeSize]byte // nil before the first Write
-	n      int              // octets in buf
+	small  *[smallSize]byte // the buffer, from the first Write on, or
+	large  *[writeSize]byte // this
+	n      int              // octets in the buffer
 	heldCR bool             // an LF may follow
 	size   wireSize
 	err    error // of the first write to file that failed
@@ -60,22 +63,44 @@ func (d *diskWriter) Write(p []byte) (int, error) {
 }
 
 func (d *diskWriter) put(p []byte) {
-	if d.buf == nil {
-		d.buf = writeBuffers.Get().(*[writeSize]byte)
-	}
+	buf := d.buffer()
 	for len(p) > 0 {
-		if d.n == len(d.buf) {
-			d.flush()
+		if d.n == len(buf) {
+			buf = d.grow()
 		}
-		n := copy(d.buf[d.n:], p)
+		n := copy(buf[d.n:], p)
 		d.n, p = d.n+n, p[n:]
 	}
 }
 
+func (d *diskWriter) buffer() []byte {
+	if d.large != nil {
+		return d.large[:]
+	}
+	if d.small == nil {
+		d.small = smallBuffers.Get().(*[smallSize]byte)
+	}
+	return d.small[:]
+}
+
+// grow makes room in a buffer that is full.
+func (d *diskWriter) grow() []byte {
+	if d.large != nil {
+		d.flush()
+	} else {
+		d.large = writeBuffers.Get().(*[writeSize]byte)
+		copy(d.large[:], d.small[:])
+		smallBuffers.Put(d.small)
+		d.small = nil
+	}
+	return d.large[:]
+}
+
 func (d *diskWriter) flush() {
 	if d.err == nil {
-		d.size.Write(d.buf[:d.n])
-		_, d.err = d.file.Write(d.buf[:d.n])
+		b := d.buffer()[:d.n]
+		d.size.Write(b)
+		_, d.err = d.file.Write(b)
 	}
 	d.n = 0
 }
@@ -87,7 +112,7 @@ func (d *diskWriter) finish() (disk, wire int64, content []byte, err error) {
 		d.put([]byte{'\r'})
 	}
 	if d.n > 0 {
-		content = d.buf[:d.n]
+		content = d.buffer()[:d.n]
 		d.flush()
 	}
 	if d.size.disk > int64(len(content)) {
@@ -98,10 +123,13 @@ func (d *diskWriter) finish() (disk, wire int64, content []byte, err error) {
 
 // release gives the buffer back. Nothing is written after that.
 func (d *diskWriter) release() {
-	if d.buf != nil {
-		writeBuffers.Put(d.buf)
-		d.buf = nil
+	if d.small != nil {
+		smallBuffers.Put(d.small)
 	}
+	if d.large != nil {
+		writeBuffers.Put(d.large)
+	}
+	d.small, d.large = nil, nil
 }
 
 // wireReader gives a stored message in its wire form.

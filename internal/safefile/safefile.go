@@ -94,11 +94,14 @@ func (f *File) inherit() error {
 // GiveTo makes the owner of like the owner of f, if this process may do that.
 func GiveTo(f disk.File, like fs.FileInfo) error {
 	owner, ok := like.Sys().(*syscall.Stat_t)
-	if !ok || os.Geteuid() != 0 {
+	if !ok || euid != 0 || owner.Uid == 0 && owner.Gid == egid {
 		return nil
 	}
 	return f.Chown(int(owner.Uid), int(owner.Gid))
 }
+
+// Who makes files in this process.
+var euid, egid = os.Geteuid(), uint32(os.Getegid())
 
 // create makes a new file that belongs to the owner of its directory: what
 // root puts into a server's directory is the server's.
