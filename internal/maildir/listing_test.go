@@ -201,15 +201,11 @@ func TestNotAMessageAnyMore(t *testing.T) {
 		if err := errors.Join(os.Remove(path), replace(path)); err != nil {
 			t.Fatal(err)
 		}
-		r, err := m.Open(i)
-		if err != nil {
-			continue
+		// An empty message would be as wrong as another one.
+		if r, err := m.Open(i); err == nil {
+			r.Close()
+			t.Errorf("%d opens", i)
 		}
-		var b [10]byte
-		if n, err := r.Read(b[:]); n > 0 || err == nil {
-			t.Errorf("%d: read %q, %v", i, b[:n], err)
-		}
-		r.Close()
 	}
 }
 
