@@ -181,7 +181,7 @@ func ReadFile(d Dir, name string) ([]byte, error) {
 
 // ReadDir returns what a directory holds, in no order.
 func ReadDir(d Dir, name string) ([]fs.DirEntry, error) {
-	f, err := d.Open(name)
+	f, err := d.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY, 0) // which waits for no pipe
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"math"
+	"os"
 	"path"
 	"slices"
 	"strconv"
@@ -76,7 +77,8 @@ const batch = 1024
 
 // scan calls each for the regular files of a directory that are not hidden.
 func (s *Store) scan(dir string, each func(file string) error) error {
-	d, err := s.root.Open(dir)
+	// A pipe in the place of the directory must not keep us waiting.
+	d, err := s.root.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY, 0)
 	if err != nil {
 		return err
 	}
@@ -243,7 +245,7 @@ const grown = time.Minute
 // measure reads a message to learn its size on the wire, and when it was last
 // changed.
 func (s *Store) measure(file string) (octets int64, changed time.Time, err error) {
-	f, err := s.root.Open(file)
+	f, err := s.root.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0) // it may be a pipe by now
 	if err != nil {
 		return 0, time.Time{}, err
 	}
@@ -251,6 +253,9 @@ func (s *Store) measure(file string) (octets int64, changed time.Time, err error
 	st, err := f.Stat()
 	if err != nil {
 		return 0, time.Time{}, err
+	}
+	if !st.Mode().IsRegular() {
+		return 0, time.Time{}, fs.ErrNotExist // of a message
 	}
 	var size wireSize
 	if _, err := io.Copy(&size, f); err != nil {

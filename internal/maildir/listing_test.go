@@ -209,6 +209,49 @@ func TestNotAMessageAnyMore(t *testing.T) {
 	}
 }
 
+// Neither does one in the place of a directory.
+func TestNotADirectoryAnyMore(t *testing.T) {
+	s, dir := newStore(t)
+	deliver(t, s, "x\r\n", "alice", "bob")
+	for _, path := range []string{"alice@localhost", "bob/cur"} {
+		if err := os.Remove(filepath.Join(dir, path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		if err := syscall.Mkfifo(filepath.Join(dir, path), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done := make(chan error, 1)
+	go func() {
+		defer close(done)
+		m, err := s.Open([]string{"alice", "alice@localhost"})
+		if err != nil {
+			done <- err
+			return
+		}
+		if m.Len() != 1 {
+			t.Errorf("alice has %d messages", m.Len())
+		}
+		m.Close()
+		for range 2 { // the lock is not held for ever either
+			if _, err := s.Open([]string{"bob"}); !errors.Is(err, syscall.ENOTDIR) {
+				done <- fmt.Errorf("a maildrop without cur: %w", err)
+			}
+		}
+		if _, err := s.Check("bob", false); err == nil {
+			done <- errors.New("it is as it should be")
+		}
+	}()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("a pipe keeps us waiting")
+	}
+}
+
 func TestFilesAreConfined(t *testing.T) {
 	s, dir := newStore(t)
 	outside := filepath.Join(filepath.Dir(dir), "outside")
