@@ -14,6 +14,8 @@ import (
 	"testing"
 	"testing/iotest"
 	"time"
+
+	"xm/internal/disk"
 )
 
 // TestMain lets the test binary stand for another process: see
@@ -331,6 +333,108 @@ func TestMovedMessageIsFound(t *testing.T) {
 	}
 	if err := m.Delete([]int{0}); err != nil {
 		t.Errorf("deleting what is gone: %v", err)
+	}
+}
+
+// disturbed is a disk on which somebody else is at work too.
+type disturbed struct {
+	disk.Dir
+	path   string
+	before func(op, name string)
+}
+
+func (d disturbed) OpenRead(name string) (io.ReadCloser, error) {
+	d.before("read", filepath.Join(d.path, name))
+	return d.Dir.OpenRead(name)
+}
+
+func (d disturbed) OpenDir(name string) (disk.Dir, error) {
+	below, err := d.Dir.OpenDir(name)
+	return disturbed{below, filepath.Join(d.path, name), d.before}, err
+}
+
+func (d disturbed) LinkTo(oldname string, to disk.Dir, newname string) error {
+	return d.Dir.LinkTo(oldname, to.(disturbed).Dir, newname)
+}
+
+func (d disturbed) RenameTo(oldname string, to disk.Dir, newname string) error {
+	return d.Dir.RenameTo(oldname, to.(disturbed).Dir, newname)
+}
+
+func (d disturbed) Remove(name string) error {
+	d.before("remove", name)
+	return d.Dir.Remove(name)
+}
+
+// A message that is moved at the wrong moment, more than once, is not taken for
+// one that is gone.
+func TestMessageThatKeepsMoving(t *testing.T) {
+	for _, op := range []string{"read", "remove"} {
+		dir := t.TempDir()
+		root, err := disk.OpenDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var before func(op, name string)
+		s := On(disturbed{root, "", func(op, name string) { before(op, name) }}, "host")
+		t.Cleanup(func() { s.Close() })
+		before = func(string, string) {}
+		for range 3 {
+			deliver(t, s, "x\r\n", "alice")
+		}
+		m := open(t, s, "alice")
+		defer m.Close()
+		moved := map[string]int{}
+		before = func(is, name string) {
+			id := unique(filepath.Base(name))
+			if is != op || moved[id] == 3 {
+				return
+			}
+			moved[id]++
+			if err := os.Rename(filepath.Join(dir, name), filepath.Join(dir, "alice/cur", fmt.Sprintf("%s:2,%s", id, "STF"[:moved[id]]))); err != nil {
+				t.Error(err)
+			}
+		}
+		for i := range 3 {
+			if op == "read" {
+				read(t, m, i)
+			}
+		}
+		if err := m.Delete([]int{0, 1, 2}); err != nil {
+			t.Error(err)
+		}
+		if left, _ := filepath.Glob(filepath.Join(dir, "alice/*/*")); len(left) > 0 {
+			t.Errorf("%s: left %q, and said that they are gone", op, left)
+		}
+		if len(moved) != 3 {
+			t.Errorf("moved: %v", moved)
+		}
+	}
+}
+
+// One that never rests is not said to be deleted.
+func TestMessageThatNeverRests(t *testing.T) {
+	dir := t.TempDir()
+	root, err := disk.OpenDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	s := On(disturbed{root, "", func(_, name string) {
+		if strings.Contains(name, "/new/") || strings.Contains(name, "/cur/") {
+			n++
+			os.Rename(filepath.Join(dir, name), filepath.Join(dir, "alice/cur", fmt.Sprintf("%s:2,%d", unique(filepath.Base(name)), n)))
+		}
+	}}, "host")
+	t.Cleanup(func() { s.Close() })
+	deliver(t, s, "x\r\n", "alice")
+	m := open(t, s, "alice")
+	defer m.Close()
+	if err := m.Delete([]int{0}); err == nil {
+		t.Error("it is said to be deleted")
+	}
+	if _, err := m.Open(0); err == nil || errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it is said to be gone: %v", err)
 	}
 }
 

@@ -69,13 +69,11 @@ func (m *Maildrop) Open(i int) (io.ReadCloser, error) {
 	if m.isGone(i) {
 		return nil, fs.ErrNotExist
 	}
-	f, err := m.openRead(i)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err := m.relocate(); err != nil {
-			return nil, err
-		}
+	var f io.ReadCloser
+	err := m.find(i, func() (err error) {
 		f, err = m.openRead(i)
-	}
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -133,6 +131,36 @@ func (s *Store) letDir() { s.openDirs.Add(-1) }
 
 func (m *Maildrop) isGone(i int) bool { return m.gone != nil && m.gone[i] }
 
+// moves is how often a message is looked for that is where it was no more: a
+// program may move it again meanwhile.
+const moves = 10
+
+var errMoves = errors.New("a message is moved again and again")
+
+// find calls do for message i, and again when it is known where it has been moved to.
+// The error matches fs.ErrNotExist if it is gone for certain.
+func (m *Maildrop) find(i int, do func() error) error {
+	err := do()
+	if m.messages[i].dir >= firstOriginals { // which nobody moves
+		return err
+	}
+	for range moves {
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err := m.relocate(); err != nil {
+			return err
+		}
+		if err = do(); m.isGone(i) {
+			return err
+		}
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return errMoves
+	}
+	return err
+}
+
 // relocate finds out where other programs have moved the messages, all at once:
 // one that has moved is rarely alone.
 func (m *Maildrop) relocate() error {
@@ -177,14 +205,10 @@ func (m *Maildrop) Delete(messages []int) error {
 	}
 	var errs []error
 	dirs := map[string]bool{}
-	relocated := false
 	for _, i := range messages {
-		err := m.remove(i)
-		if errors.Is(err, fs.ErrNotExist) && !relocated {
-			relocated = true
-			if err = m.relocate(); err == nil {
-				err = m.remove(i)
-			}
+		err := fs.ErrNotExist
+		if !m.isGone(i) {
+			err = m.find(i, func() error { return m.store.root.Remove(m.path(m.messages[i])) })
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
@@ -206,8 +230,4 @@ func (m *Maildrop) strike(messages []int) error {
 		}
 	}
 	return m.store.strike(m.maildrop, names)
-}
-
-func (m *Maildrop) remove(i int) error {
-	return m.store.root.Remove(m.path(m.messages[i]))
 }
