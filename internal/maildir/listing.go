@@ -55,13 +55,23 @@ type lister struct {
 	before *listing         // of the same maildrop; nil if none is known
 	sizes  map[string]int64 // of those files in before that have no W
 	young  bool             // a file may still be growing
+	known  map[string]bool  // what is listed, by its unique name; nil until cur is read again
 }
 
 // list lists a maildrop. new is read before cur, because a message moves that
 // way: read in the other order, it could be missed.
 func (r *lister) list() error {
 	for dir, name := range r.dirs {
-		err := r.store.scan(name, func(file string) error { return r.add(dir, file) })
+		scan := r.store.scan
+		if dir == curDir {
+			scan = r.store.scanMoving
+		}
+		err := scan(name, func(file string, again bool) error {
+			if again && r.isKnown(file) {
+				return nil
+			}
+			return r.add(dir, file)
+		})
 		// The others need not be there, nor be directories.
 		optional := dir >= firstOriginals && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR))
 		if err != nil && !optional {
@@ -72,11 +82,46 @@ func (r *lister) list() error {
 	return nil
 }
 
+// isKnown reports whether a message is listed already, and takes note of it.
+func (r *lister) isKnown(file string) bool {
+	if r.known == nil {
+		r.known = make(map[string]bool, len(r.messages))
+		for _, m := range r.messages {
+			r.known[unique(r.name(m))] = true
+		}
+	}
+	before := r.known[unique(file)]
+	r.known[unique(file)] = true
+	return before
+}
+
+// passes is how often cur is read because of changes meanwhile.
+const passes = 5
+
+// scanMoving is scan for a directory in which other programs rename files: a file
+// that gets another name while the directory is read may be passed over. So it is
+// read again if it has changed, and each is called for the same message again.
+func (s *Store) scanMoving(dir string, each func(file string, again bool) error) error {
+	for pass := range passes {
+		before, err := s.stamp(dir)
+		if err != nil {
+			return err
+		}
+		if err := s.scan(dir, func(file string, _ bool) error { return each(file, pass > 0) }); err != nil {
+			return err
+		}
+		if after, err := s.stamp(dir); err != nil || after == before {
+			return err
+		}
+	}
+	return nil
+}
+
 // batch is how many directory entries are read at a time.
 const batch = 1024
 
 // scan calls each for the regular files of a directory that are not hidden.
-func (s *Store) scan(dir string, each func(file string) error) error {
+func (s *Store) scan(dir string, each func(file string, again bool) error) error {
 	// A pipe in the place of the directory must not keep us waiting.
 	d, err := s.root.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY, 0)
 	if err != nil {
@@ -87,7 +132,7 @@ func (s *Store) scan(dir string, each func(file string) error) error {
 		entries, err := d.ReadDir(batch)
 		for _, e := range entries {
 			if name := e.Name(); name[0] != '.' && e.Type().IsRegular() {
-				if err := each(name); err != nil {
+				if err := each(name, false); err != nil {
 					return err
 				}
 			}

@@ -7,10 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"xm/internal/disk"
 )
 
 // age makes everything below dir look untouched since long ago, but for ctime,
@@ -179,6 +182,69 @@ func TestMemoryOfASession(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	if each := (int64(after.HeapAlloc) - int64(before.HeapAlloc)) / n; each > 200 {
 		t.Errorf("%d octets for each message after others were moved", each)
+	}
+}
+
+// passingOver is a disk where reading a directory passes over a file that is
+// renamed meanwhile, as POSIX allows.
+type passingOver struct {
+	disk.Dir
+	rename func(dir, file string) bool // reports whether it has renamed it
+}
+
+func (d passingOver) OpenFile(name string, flag int, perm fs.FileMode) (disk.File, error) {
+	f, err := d.Dir.OpenFile(name, flag, perm)
+	return passedOver{f, func(file string) bool { return d.rename(name, file) }}, err
+}
+
+type passedOver struct {
+	disk.File
+	rename func(file string) bool
+}
+
+func (f passedOver) ReadDir(n int) ([]fs.DirEntry, error) {
+	entries, err := f.File.ReadDir(n)
+	return slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return f.rename(e.Name()) }), err
+}
+
+// A message that is flagged while the directory is read is listed, once, and
+// found.
+func TestFlaggedWhileListed(t *testing.T) {
+	dir := t.TempDir()
+	root, err := disk.OpenDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := 0
+	s := On(passingOver{root, func(in, file string) bool {
+		if in != "alice/cur" || left == 0 || !strings.HasPrefix(file, "2.") {
+			return false
+		}
+		left--
+		if err := os.Rename(filepath.Join(dir, in, file), filepath.Join(dir, in, fmt.Sprintf("%s:2,%d", unique(file), left))); err != nil {
+			t.Error(err)
+		}
+		return true
+	}}, "host")
+	t.Cleanup(func() { s.Close() })
+	for _, name := range []string{"1.foreign:2,S", "2.foreign", "2.ours,S=2,W=3:2,F", "3.foreign:2,"} {
+		write(t, filepath.Join(dir, "alice/cur", name), "x\n")
+	}
+	left = 3 // both of them in the first pass, one in the second
+	m := open(t, s, "alice")
+	defer m.Close()
+	if got := strings.Join(uids(m), " "); got != "1.foreign 2.foreign 2.ours,S=2,W=3 3.foreign" || left != 0 {
+		t.Fatalf("listed: %s; %d renames were left", got, left)
+	}
+	for i := range m.Len() {
+		read(t, m, i)
+	}
+	if err := os.Rename(filepath.Join(dir, m.path(m.messages[1])), filepath.Join(dir, "alice/cur/2.foreign:2,S")); err != nil {
+		t.Fatal(err)
+	}
+	left = 1 // while it is looked for
+	if got := read(t, m, 1); got != "x\r\n" || left != 0 {
+		t.Errorf("got %q; %d renames were left", got, left)
 	}
 }
 

@@ -170,14 +170,17 @@ func (m *Maildrop) relocate() error {
 		file string
 	}
 	places := map[string]place{}
-	for _, dir := range []uint16{newDir, curDir} {
-		err := m.store.scan(m.dirs[dir], func(file string) error {
+	note := func(dir uint16) func(file string, again bool) error {
+		return func(file string, _ bool) error {
 			places[unique(file)] = place{dir, file}
 			return nil
-		})
-		if err != nil {
-			return err
 		}
+	}
+	if err := m.store.scan(m.dirs[newDir], note(newDir)); err != nil {
+		return err
+	}
+	if err := m.store.scanMoving(m.dirs[curDir], note(curDir)); err != nil {
+		return err
 	}
 	moved := &listing{dirs: m.dirs}
 	gone := make([]bool, m.Len())
