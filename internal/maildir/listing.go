@@ -25,6 +25,7 @@ type listing struct {
 	dirs     []string // below the data directory: new, cur, and where the original left mail
 	names    []byte   // of the files, one after the other
 	messages []message
+	twice    bool // a file may be there that is another name of one of them
 }
 
 // message is one file of a listing.
@@ -210,9 +211,11 @@ func (l *listing) sort() {
 		}
 		return cmp.Or(cmp.Compare(unique(l.name(a)), unique(l.name(b))), cmp.Compare(a.dir, b.dir))
 	})
+	all := len(l.messages)
 	l.messages = slices.Clip(slices.CompactFunc(l.messages, func(a, b message) bool {
 		return a.dir < firstOriginals && b.dir < firstOriginals && a.seconds == b.seconds && unique(l.name(a)) == unique(l.name(b))
 	}))
+	l.twice = len(l.messages) < all
 	l.names = slices.Clip(l.names)
 }
 

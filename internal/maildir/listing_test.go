@@ -344,8 +344,17 @@ func TestSameMessageTwice(t *testing.T) {
 	write(t, filepath.Join(dir, "alice/5"), "z\n")
 	write(t, filepath.Join(dir, "alice@localhost/5"), "z\n")
 	m := open(t, s, "alice", "alice@localhost")
-	defer m.Close()
 	if got := strings.Join(uids(m), " "); got != "5 alice/5 alice@localhost/5 5.a" {
 		t.Errorf("listed: %s", got)
+	}
+	// What is deleted does not come back under its other names.
+	if err := m.Delete([]int{1, 3}); err != nil {
+		t.Fatal(err)
+	}
+	m.Close()
+	m = open(t, s, "alice", "alice@localhost")
+	defer m.Close()
+	if got := strings.Join(uids(m), " "); got != "5 alice@localhost/5" {
+		t.Errorf("left: %s", got)
 	}
 }

@@ -182,7 +182,7 @@ func (m *Maildrop) relocate() error {
 	if err := m.store.scanMoving(m.dirs[curDir], note(curDir)); err != nil {
 		return err
 	}
-	moved := &listing{dirs: m.dirs}
+	moved := &listing{dirs: m.dirs, twice: m.twice}
 	gone := make([]bool, m.Len())
 	for i, msg := range m.messages {
 		name := m.name(msg)
@@ -207,7 +207,8 @@ func (m *Maildrop) Delete(messages []int) error {
 		return err
 	}
 	var errs []error
-	dirs := map[string]bool{}
+	dirs := map[uint16]bool{}
+	ids := map[string]bool{}
 	for _, i := range messages {
 		err := fs.ErrNotExist
 		if !m.isGone(i) {
@@ -216,10 +217,42 @@ func (m *Maildrop) Delete(messages []int) error {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}
-		dirs[m.dirs[m.messages[i].dir]] = true
+		dirs[m.messages[i].dir] = true
+		ids[m.unique(m.messages[i])] = true
+	}
+	if m.twice {
+		errs = append(errs, m.removeCopies(ids, dirs))
+	}
+	if dirs[curDir] {
+		// Whoever moved it from new need not have synced that: the name there could
+		// come back.
+		dirs[newDir] = true
 	}
 	for dir := range dirs {
-		errs = append(errs, disk.SyncDir(m.store.root, dir))
+		errs = append(errs, disk.SyncDir(m.store.root, m.dirs[dir]))
+	}
+	return errors.Join(errs...)
+}
+
+// removeCopies removes the second names of messages that are removed: a program
+// that moves them by a link may have been cut off.
+func (m *Maildrop) removeCopies(ids map[string]bool, dirs map[uint16]bool) error {
+	var errs []error
+	for _, dir := range []uint16{newDir, curDir} {
+		var copies []string
+		err := m.store.scan(m.dirs[dir], func(file string, _ bool) error {
+			if ids[unique(file)] {
+				copies = append(copies, m.dirs[dir]+"/"+file)
+			}
+			return nil
+		})
+		errs = append(errs, err)
+		for _, path := range copies {
+			dirs[dir] = true
+			if err := m.store.root.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+				errs = append(errs, err)
+			}
+		}
 	}
 	return errors.Join(errs...)
 }
