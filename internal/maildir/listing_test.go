@@ -92,6 +92,24 @@ func TestListingIsRemembered(t *testing.T) {
 	}
 }
 
+// Two changes in one second look alike on a file system that has whole seconds.
+func TestStampOfWholeSeconds(t *testing.T) {
+	for _, c := range []struct {
+		age     time.Duration
+		nanos   int64
+		settled bool
+	}{{time.Second, 0, false}, {4 * time.Second, 0, true}, {2 * time.Second, 1, true}} {
+		at := time.Now().Add(-c.age).Unix()
+		st := stamp{1, syscall.Timespec{Sec: at, Nsec: c.nanos}, syscall.Timespec{Sec: at, Nsec: c.nanos}}
+		if st.settled() != c.settled {
+			t.Errorf("of %v ago, with %d nanoseconds: %v", c.age, c.nanos, !c.settled)
+		}
+	}
+	if !(stamp{}).settled() {
+		t.Error("a directory that is not there may change")
+	}
+}
+
 // The original wrote its messages where they lie.
 func TestGrowingMessageIsMeasuredAgain(t *testing.T) {
 	s, dir := newStore(t)
