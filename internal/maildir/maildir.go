@@ -99,15 +99,16 @@ type Store struct {
 	// of the Store.
 	NoJournal bool
 
-	root disk.Dir
-	host string // in file names
-	boot string // tells the time between two starts of the system from others; "" if that is not known
+	root  disk.Dir
+	names sharedSync // of root
+	host  string     // in file names
+	boot  string     // tells the time between two starts of the system from others; "" if that is not known
 
 	opening     sync.Mutex // guards what follows
 	journal     *journal   // nil while this process has none
 	nextOpening time.Time
 
-	preparing sync.Mutex // held by whoever makes directories
+	preparing sync.Map // by maildrop: the *sync.Mutex of whoever makes its directories
 
 	mu     sync.Mutex
 	lock   disk.File          // nil until the first Open
@@ -134,7 +135,7 @@ func New(dataDir, host string) (*Store, error) {
 
 // On is New for a directory that is open, which Close closes.
 func On(root disk.Dir, host string) *Store {
-	return &Store{root: root, host: hostInName(host), boot: bootID(),
+	return &Store{root: root, names: sharedSync{fsync: root.Sync, told: func(time.Time, error) {}}, host: hostInName(host), boot: bootID(),
 		locked: map[int64]struct{}{}, ready: map[string]bool{},
 		drops: map[string]*drop{}, elsewhere: map[string]bool{}, usage: map[string]*remembered{}}
 }
@@ -202,17 +203,20 @@ func (s *Store) prepare(name string) error {
 	if s.isReady(name) {
 		return nil
 	}
-	s.preparing.Lock()
-	defer s.preparing.Unlock()
+	// One user does not wait for another's disk.
+	mu, _ := s.preparing.LoadOrStore(name, new(sync.Mutex))
+	mu.(*sync.Mutex).Lock()
+	defer mu.(*sync.Mutex).Unlock()
 	if s.isReady(name) {
 		return nil
 	}
+	mark := s.names.mark()
 	made, err := s.makeDirs(name)
 	if err == nil {
 		err = disk.SyncDir(s.root, name)
 	}
 	if err == nil {
-		err = s.root.Sync()
+		err = s.names.sync(mark)
 	}
 	if err != nil {
 		// An fsync that failed may have lost them for good, so they are made anew

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"xm/internal/disk"
+	"xm/internal/disk/disktest"
 )
 
 // TestMain lets the test binary stand for another process: see
@@ -223,6 +224,44 @@ func TestAbort(t *testing.T) {
 	}
 	if _, err := s.Begin(nil); err == nil {
 		t.Error("a message for nobody was begun")
+	}
+}
+
+// A user whose directory's disk does not answer keeps nobody else waiting.
+func TestFirstLoginsWaitForNobody(t *testing.T) {
+	d := disktest.New()
+	s := On(d.Root(), "host")
+	asked, answer := make(chan struct{}), make(chan struct{})
+	d.During = func(name string) {
+		if name == "alice" {
+			close(asked)
+			<-answer
+		}
+	}
+	login := func(user string) <-chan error {
+		done := make(chan error, 1)
+		go func() {
+			m, err := s.Open([]string{user})
+			if err == nil {
+				m.Close()
+			}
+			done <- err
+		}()
+		return done
+	}
+	alice := login("alice")
+	<-asked
+	select {
+	case err := <-login("bob"):
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("bob waits for alice")
+	}
+	close(answer)
+	if err := <-alice; err != nil {
+		t.Error(err)
 	}
 }
 
