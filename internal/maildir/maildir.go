@@ -56,13 +56,14 @@
 // Any program that keeps to the Maildir rules. A maildrop is locked by the
 // POP3 sessions of all xm processes against each other, by an open file
 // description lock (fcntl(2)) on one byte of .maildrops.lock, at the inode
-// number of the maildrop's directory; deliveries take no lock.
+// number of the maildrop's directory (lockOffset); deliveries take no lock.
 package maildir
 
 import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/bits"
 	"os"
 	"path"
 	"slices"
@@ -318,7 +319,11 @@ func (s *Store) acquire(name string) (release func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	offset, err := inodeOf(st)
+	data, err := s.root.Stat(".")
+	if err != nil {
+		return nil, err
+	}
+	offset, err := lockOffset(st, data)
 	if err != nil {
 		return nil, err
 	}
@@ -344,12 +349,20 @@ func (s *Store) acquire(name string) (release func(), err error) {
 	}, nil
 }
 
-func inodeOf(st fs.FileInfo) (int64, error) {
-	sys, ok := st.Sys().(*syscall.Stat_t)
-	if ok {
-		return int64(sys.Ino &^ (1 << 63)), nil
+// lockOffset is the inode number of a maildrop's directory. Where that is on
+// another device than the data directory, that goes in: each user's file system
+// may have the same number at its root.
+func lockOffset(maildrop, data fs.FileInfo) (int64, error) {
+	sys, ok := maildrop.Sys().(*syscall.Stat_t)
+	home, ok2 := data.Sys().(*syscall.Stat_t)
+	if !ok || !ok2 {
+		return 0, fmt.Errorf("%s has no inode number", maildrop.Name())
 	}
-	return 0, fmt.Errorf("%s has no inode number", st.Name())
+	n := sys.Ino
+	if sys.Dev != home.Dev {
+		n ^= bits.Reverse64(uint64(sys.Dev)) >> 1 // inode numbers are small, or random
+	}
+	return int64(n &^ (1 << 63)), nil
 }
 
 // lockByte locks or unlocks one byte; wait is F_OFD_SETLK or F_OFD_SETLKW. The lock belongs to the open file, so it

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -490,6 +491,76 @@ func TestLockWithinAProcess(t *testing.T) {
 	defer again.Close()
 	if again.Len() != 1 {
 		t.Error("mail that arrived meanwhile is not there")
+	}
+}
+
+// Users may have a file system each, whose roots have the same inode number.
+func TestLockOfMountedMaildrops(t *testing.T) {
+	s, dir := newStore(t)
+	for _, user := range []string{"alice", "bob"} {
+		at := filepath.Join(dir, user)
+		if err := os.Mkdir(at, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Mount("tmpfs", at, "tmpfs", 0, "size=256k,mode=700"); err != nil {
+			t.Skipf("a file system can't be mounted: %v", err)
+		}
+		t.Cleanup(func() {
+			if err := syscall.Unmount(at, syscall.MNT_DETACH); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	defer open(t, s, "alice").Close()
+	defer open(t, s, "bob").Close()
+	if _, err := s.Open([]string{"alice"}); !errors.Is(err, ErrLocked) {
+		t.Errorf("a second session: %v, want ErrLocked", err)
+	}
+}
+
+func TestLockOffset(t *testing.T) {
+	of := func(dev, ino uint64) int64 {
+		offset, err := lockOffset(fakeInfo{sys: syscall.Stat_t{Dev: dev, Ino: ino}}, fakeInfo{sys: syscall.Stat_t{Dev: 7, Ino: 2}})
+		if err != nil || offset < 0 {
+			t.Errorf("device %d, inode %d: %d, %v", dev, ino, offset, err)
+		}
+		return offset
+	}
+	if of(7, 256) != 256 || of(7, 1<<63|5) != 5 {
+		t.Error("on the data directory's device it is not the inode number")
+	}
+	if of(50, 256) == of(51, 256) || of(50, 256) == 256 {
+		t.Error("the device makes no difference")
+	}
+}
+
+type fakeInfo struct {
+	fs.FileInfo
+	sys syscall.Stat_t
+}
+
+func (i fakeInfo) Sys() any     { return &i.sys }
+func (i fakeInfo) Name() string { return "fake" }
+
+// Two stores are as two processes: each has the lock file open on its own.
+func TestLockBetweenStores(t *testing.T) {
+	s, dir := newStore(t)
+	other, err := New(dir, "host")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	m := open(t, s, "alice")
+	defer open(t, s, "bob").Close()
+	for _, user := range []string{"alice", "bob"} {
+		if _, err := other.Open([]string{user}); !errors.Is(err, ErrLocked) {
+			t.Errorf("%s is open in two stores: %v, want ErrLocked", user, err)
+		}
+	}
+	m.Close()
+	open(t, other, "alice").Close()
+	if _, err := other.Open([]string{"bob"}); !errors.Is(err, ErrLocked) {
+		t.Errorf("bob's lock went with alice's: %v", err)
 	}
 }
 
