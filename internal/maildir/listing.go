@@ -176,6 +176,16 @@ func (r *lister) measured(file string) (int64, error) {
 		return size, nil
 	}
 	size, changed, err := r.store.measure(file)
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EIO) {
+		// One file that can't be read must not keep its user from all the others.
+		// Whoever opens it learns of the trouble.
+		r.young = true
+		var st fs.FileInfo
+		if st, err = r.store.root.Lstat(file); err != nil {
+			return 0, err
+		}
+		return st.Size(), nil
+	}
 	r.young = r.young || time.Since(changed) < grown
 	return size, err
 }
