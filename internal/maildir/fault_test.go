@@ -155,6 +155,28 @@ func TestFailedDeletion(t *testing.T) {
 	}
 }
 
+// A maildrop that can't be listed is not locked for ever.
+func TestFaultAtLogin(t *testing.T) {
+	d := disktest.New()
+	s := On(d.Root(), "host")
+	if err := store(s, strings.NewReader("hello\r\n"), "alice"); err != nil {
+		t.Fatal(err)
+	}
+	d.Fault = func(op, name string) error {
+		if op == "open" && name == "alice/cur" {
+			return syscall.EIO
+		}
+		return nil
+	}
+	for range 2 {
+		if _, err := s.Open([]string{"alice"}); !errors.Is(err, syscall.EIO) {
+			t.Errorf("it could not be listed: %v", err)
+		}
+	}
+	d.Fault = nil
+	open(t, s, "alice").Close()
+}
+
 // A file that can't be read is listed, and keeps nobody from the others. When it
 // can be read again, it has its size.
 func TestUnreadableMessage(t *testing.T) {

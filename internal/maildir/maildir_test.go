@@ -294,15 +294,24 @@ func TestLeftOversAreRemoved(t *testing.T) {
 	if err := os.Chtimes(old, long, long); err != nil {
 		t.Fatal(err)
 	}
+	slow := filepath.Join(dir, "alice/tmp/slow")
+	write(t, slow, "half")
+	day := time.Now().Add(-leftOver + time.Hour)
+	if err := os.Chtimes(slow, day, day); err != nil {
+		t.Fatal(err)
+	}
 	deliver(t, s, "x\r\n", "alice")
-	if files, _ := os.ReadDir(filepath.Join(dir, "alice/tmp")); len(files) != 1 || files[0].Name() != "young" {
+	if files, _ := os.ReadDir(filepath.Join(dir, "alice/tmp")); len(files) != 2 || files[0].Name() != "slow" || files[1].Name() != "young" {
 		t.Errorf("tmp holds %v", files)
 	}
 }
 
 func TestNamesAreConfined(t *testing.T) {
-	s, _ := newStore(t)
-	for _, name := range []string{"..", "../x", "a/b", "/etc"} {
+	s, dir := newStore(t)
+	if err := os.Mkdir(filepath.Join(dir, "there"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"..", "../x", "a/b", "there/x", "/etc"} {
 		if err := store(s, strings.NewReader("x"), name); err == nil {
 			t.Errorf("delivered to %q", name)
 		}
@@ -319,7 +328,9 @@ func TestOtherProgramsFiles(t *testing.T) {
 	write(t, filepath.Join(dir, "alice/new/1462313084.with space"), "x\n")
 	write(t, filepath.Join(dir, "alice/new/:2,S"), "nameless\n")
 	write(t, filepath.Join(dir, "alice/1462313083"), "this is a message\n<CR><LF>")
-	write(t, filepath.Join(dir, "alice/notes"), "no message")
+	for _, name := range []string{"notes", "2016-notes", "1462313083.bak", "1462313083~", "-1462313083"} {
+		write(t, filepath.Join(dir, "alice", name), "no message")
+	}
 	write(t, filepath.Join(dir, "alice@localhost.com/1462313082"), "older\n")
 	write(t, filepath.Join(dir, "alice@localhost.com/1462313083"), "of the same second\n")
 	write(t, filepath.Join(dir, "alice@host"), "no directory")
