@@ -173,6 +173,41 @@ func TestDowngradeIsSeen(t *testing.T) {
 	}
 }
 
+// RFC 5034, section 4: a line of an exchange may be longer than a command, its
+// first one included.
+func TestLongInitialResponse(t *testing.T) {
+	s, _ := newServer()
+	addr := serve(t, s, asIs)
+	for octets, want := range map[int]string{3000: "+OK 0 messages", 9000: "+OK 0 messages", 9300: "-ERR the line is too long"} {
+		c := newClient(t, dial(t, addr))
+		c.must("+OK", "")
+		c.must(want, "AUTH PLAIN %s", plain("bob", strings.Repeat("x", octets)))
+		c.must("+OK bye", "QUIT")
+	}
+}
+
+// A client that speaks another protocol is not talked to (RFC 7301, section 3.2).
+func TestALPN(t *testing.T) {
+	s, _ := newServer()
+	config := addCertificate(t, s)
+	s.ImplicitTLS = true
+	addr := serve(t, s, asIs)
+	for protocol, want := range map[string]bool{"pop3": true, "http/1.1": false} {
+		config := config.Clone()
+		config.NextProtos = []string{protocol}
+		conn, err := tls.Dial("tcp", addr, config)
+		if (err == nil) != want {
+			t.Errorf("%s: %v", protocol, err)
+		}
+		if err == nil {
+			if got := conn.ConnectionState().NegotiatedProtocol; got != protocol {
+				t.Errorf("%s: %q was agreed on", protocol, got)
+			}
+			conn.Close()
+		}
+	}
+}
+
 // One session's TLS is its own.
 func TestSTLSInManySessions(t *testing.T) {
 	s, _ := newServer()
@@ -214,10 +249,15 @@ func TestLoginLimitIsPerAddress(t *testing.T) {
 	config := addCertificate(t, s)
 	s.Logins = &sasl.Limiter{MaxFailures: 2}
 	addr := serve(t, s, asIs)
-	for range 2 {
+	for i := range 2 { // both ways count, together
 		c := from(t, addr, "192.0.2.1")
 		c.stls(config)
-		c.must("-ERR [AUTH]", "AUTH PLAIN %s", plain("alice@localhost.com", "wrong"))
+		if i == 0 {
+			c.must("-ERR [AUTH]", "AUTH PLAIN %s", plain("alice@localhost.com", "wrong"))
+			continue
+		}
+		c.must("+OK", "USER alice@localhost.com")
+		c.must("-ERR [AUTH]", "PASS wrong")
 	}
 	for _, command := range []string{"AUTH PLAIN " + plain("alice@localhost.com", "123456"), "USER alice@localhost.com\r\nPASS 123456"} {
 		c := from(t, addr, "192.0.2.1")
@@ -267,7 +307,7 @@ func TestFailureDelay(t *testing.T) {
 
 // No log has what authenticates, at any level, whatever the client does with it.
 func TestNoCredentialsInTheLog(t *testing.T) {
-	var log bytes.Buffer
+	var log lockedBuffer // sessions may still end
 	s, _ := newServer()
 	s.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug - 100}))
 	addr := serve(t, s, asIs)
@@ -278,6 +318,9 @@ func TestNoCredentialsInTheLog(t *testing.T) {
 		{"AUTH PLAIN " + secrets[1], secrets[1], secrets[0]},
 		{"AUTH PLAIN", secrets[1] + " x", "AUTH FROB " + secrets[1], "NOOP " + password, "PASS" + password},
 		{"USER anybody", "PASS " + password, "STAT", "DELE 1", "QUIT"},
+		// A password where the name should be.
+		{"USER " + password + "\x7f", "PASS x", "AUTH PLAIN " + plain(password+"\x7f", "x")},
+		{"USER nobody", "PASS " + password, "USER", "PASS", password},
 	} {
 		say(t, addr, lines...)
 	}

@@ -135,6 +135,48 @@ func (m *testMail) isLocked(name string) bool {
 	return m.boxes[name].locked
 }
 
+// A connection too many is told so.
+func TestTooManyConnections(t *testing.T) {
+	s, _ := newServer()
+	s.Limits = &line.Limits{MaxConns: 1}
+	addr := serve(t, s, asIs)
+	first := newClient(t, dial(t, addr))
+	first.must("+OK", "")
+	second := newClient(t, dial(t, addr))
+	second.must("-ERR [SYS/TEMP] ", "")
+	if rest, err := io.ReadAll(second.in); len(rest) > 0 || err != nil {
+		t.Errorf("%q, %v", rest, err)
+	}
+	first.must("+OK bye", "QUIT")
+}
+
+// A server that stops waits for the QUIT of those who have deleted something, and
+// for nobody else's.
+func TestStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, mail := newServer()
+		mail.put("bob", "x\r\n")
+		begin := withLogin(t, s)
+		pipe, stop := serveInBubble(t, s)
+		idle, deleting := newClient(t, pipe.Dial()), newClient(t, pipe.Dial())
+		begin(idle, "carol")
+		begin(deleting, "bob")
+		deleting.must("+OK", "DELE 1")
+		stopped := make(chan struct{})
+		go func() { stop(); close(stopped) }()
+		idle.must("-ERR [SYS/TEMP] the server is shutting down", "")
+		time.Sleep(time.Second)
+		deleting.must("+OK", "NOOP")
+		deleting.must("+OK bye", "QUIT")
+		idle.Close()
+		deleting.Close()
+		<-stopped
+		if fmt.Sprint(mail.deleted) != "[uid-1]" {
+			t.Errorf("deleted: %v", mail.deleted)
+		}
+	})
+}
+
 func TestFloods(t *testing.T) {
 	const start = "USER anybody\r\nPASS x\r\n"
 	for name, c := range map[string]struct {

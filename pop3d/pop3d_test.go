@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -314,5 +315,139 @@ func TestBrokenOffResponse(t *testing.T) {
 	out := say(t, serve(t, s, asIs), "USER bob", "PASS x", "RETR 1", "NOOP")
 	if !strings.HasSuffix(out, "half unreadable\r\n") {
 		t.Errorf("the server said\n%s", out)
+	}
+}
+
+// RSET unmarks the messages, and not only their count.
+func TestReset(t *testing.T) {
+	s, mail := newServer()
+	c := newClient(t, dial(t, serve(t, s, asIs)))
+	c.must("+OK", "")
+	c.must("+OK", "USER alice@localhost.com")
+	c.must("+OK", "PASS 123456")
+	c.must("+OK", "DELE 1")
+	c.must("+OK", "DELE 2")
+	c.must("+OK 3 messages (82 octets)", "RSET")
+	c.must("+OK 1 48", "LIST 1")
+	c.must("+OK", "UIDL")
+	if got := c.text(); got != "1 uid-1\r\n2 uid-2\r\n3 uid-3\r\n" {
+		t.Errorf("after RSET: %q", got)
+	}
+	c.must("+OK", "DELE 3")
+	c.must("+OK 2 76", "STAT")
+	c.must("+OK bye", "QUIT")
+	if !slices.Equal(mail.deleted, []string{"uid-3"}) {
+		t.Errorf("deleted: %v", mail.deleted)
+	}
+}
+
+// eavesdropped calls said with what the server is about to send.
+type eavesdropped struct {
+	net.Listener
+	said func(string)
+}
+
+func (l eavesdropped) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	return eavesdroppedConn{conn, l.said}, err
+}
+
+type eavesdroppedConn struct {
+	net.Conn
+	said func(string)
+}
+
+func (c eavesdroppedConn) Write(p []byte) (int, error) {
+	c.said(string(p))
+	return c.Conn.Write(p)
+}
+
+// When QUIT is answered, the maildrop is free, the session over, and what was
+// deleted is deleted, or not: whatever the answer.
+func TestQuitIsTheEnd(t *testing.T) {
+	for name, fail := range map[string]error{"+OK bye": nil, "-ERR [SYS/TEMP] ": errors.New("the disk is on fire"), "-ERR [SYS/PERM] ": fs.ErrPermission} {
+		for _, command := range []string{"DELE 1", "NOOP"} {
+			s, mail := newServer()
+			mail.fail = fail
+			want := name
+			if command == "NOOP" {
+				want = "+OK bye"
+			}
+			addr := serve(t, s, func(l net.Listener) net.Listener {
+				return eavesdropped{l, func(said string) {
+					if strings.HasPrefix(said, want) && mail.isLocked("alice@localhost.com") {
+						t.Errorf("%q while the maildrop is locked", said)
+					}
+					if mail.mu.Lock(); strings.HasPrefix(said, want) && command == "DELE 1" && len(mail.deleted) != 1 {
+						t.Errorf("%q before the deletion", said)
+					}
+					mail.mu.Unlock()
+				}}
+			})
+			c := newClient(t, dial(t, addr))
+			c.must("+OK", "")
+			c.must("+OK", "USER alice@localhost.com")
+			c.must("+OK", "PASS 123456")
+			c.must("+OK", "%s", command)
+			c.must(want, "QUIT")
+			io.WriteString(c, "NOOP\r\n")
+			if rest, _ := io.ReadAll(c.in); len(rest) > 0 {
+				t.Errorf("after %s: %q", want, rest)
+			}
+		}
+	}
+}
+
+// opened counts the messages that are open.
+type opened struct {
+	Mail
+	now *atomic.Int64
+}
+
+func (o opened) Open(name string) (Mailbox, error) {
+	b, err := o.Mail.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	return openedBox{b, o.now}, nil
+}
+
+type openedBox struct {
+	Mailbox
+	now *atomic.Int64
+}
+
+func (b openedBox) Open(i int) (io.ReadCloser, error) {
+	r, err := b.Mailbox.Open(i)
+	if err != nil {
+		return nil, err
+	}
+	b.now.Add(1)
+	return struct {
+		io.Reader
+		io.Closer
+	}{r, closer(func() { b.now.Add(-1) })}, nil
+}
+
+type closer func()
+
+func (c closer) Close() error { c(); return nil }
+
+// However a message's way to the client ends, it is closed, once.
+func TestMessagesAreClosed(t *testing.T) {
+	s, mail := newServer()
+	mail.put("bob", "x\r\n\r\nsent\r\n", "vanished\r\n", "bad block\r\n", strings.Repeat("half ", 20_000)+"unreadable\r\n")
+	mail.put("utf8", "Received: from a\r\n\tby b with UTF8SMTP id c\r\nSubject: Gr\u00fc\u00dfe\r\n\r\nx\r\n")
+	var now atomic.Int64
+	s.Mail = opened{mail, &now}
+	addr := serve(t, s, asIs)
+	for user, commands := range map[string][]string{
+		"bob":  {"RETR 1", "TOP 1 0", "RETR 2", "RETR 3", "TOP 3 1", "RETR 4"},
+		"utf8": {"RETR 1", "TOP 1 0", "QUIT"},
+	} {
+		say(t, addr, append([]string{"USER " + user, "PASS x"}, commands...)...)
+		if n := now.Load(); n != 0 {
+			t.Errorf("%s: %d are open", user, n)
+		}
 	}
 }

@@ -22,7 +22,8 @@ type Dir interface {
 	Name() string
 	Open(name string) (File, error)
 	OpenFile(name string, flag int, perm fs.FileMode) (File, error)
-	// OpenRead is Open for a regular file that is only read, and often.
+	// OpenRead is Open for a regular file that is only read, and often. It fails
+	// for anything else, links included, and waits for nobody.
 	OpenRead(name string) (io.ReadCloser, error)
 	// OpenDir opens a directory below this one. The caller closes it.
 	OpenDir(name string) (Dir, error)
@@ -198,7 +199,7 @@ func ReadFile(d Dir, name string) ([]byte, error) {
 
 // ReadDir returns what a directory holds, in no order.
 func ReadDir(d Dir, name string) ([]fs.DirEntry, error) {
-	f, err := d.Open(name)
+	f, err := d.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY, 0) // which waits for no pipe
 	if err != nil {
 		return nil, err
 	}

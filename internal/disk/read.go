@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"io/fs"
@@ -10,19 +11,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// OpenRead has one system call: os.Root has a dozen for a file in a Maildir, more
-// than all the rest of a RETR. A kernel without openat2 gets them for a path.
+// errNoFile is the error of OpenRead for what is no regular file.
+var errNoFile = errors.New("not a regular file")
+
+// OpenRead has two system calls: os.Root has a dozen for a file in a Maildir, more
+// than all the rest of a RETR. A kernel without openat2 gets them
+// for a path.
 func (d dir) OpenRead(path string) (io.ReadCloser, error) {
 	if d.self == nil {
-		return d.Root.Open(path)
+		return d.openRegular(path)
 	}
 	fd, err := openRead(d.fd, path)
 	runtime.KeepAlive(d.self)
 	switch {
 	case err == nil:
-		return &reader{fd}, nil
+		var st unix.Stat_t
+		if err = unix.Fstat(fd, &st); err == nil && st.Mode&unix.S_IFMT == unix.S_IFREG {
+			return &reader{fd}, nil
+		} else if err == nil {
+			err = errNoFile
+		}
+		unix.Close(fd)
 	case errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EPERM): // EPERM: a container's filter
-		return d.Root.Open(path)
+		return d.openRegular(path)
 	}
 	return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 }
@@ -39,6 +50,25 @@ func openRead(dir int, path string) (fd int, err error) {
 		return err
 	})
 	return fd, err
+}
+
+// openRegular is OpenRead without openat2. os.Root follows links below the
+// directory, so what is opened is compared with what has the name.
+func (d dir) openRegular(path string) (io.ReadCloser, error) {
+	named, err := d.Root.Lstat(path)
+	if err != nil {
+		return nil, err
+	}
+	f, err := d.Root.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	st, err := f.Stat()
+	if err == nil && named.Mode().IsRegular() && os.SameFile(named, st) {
+		return f, nil
+	}
+	f.Close()
+	return nil, &fs.PathError{Op: "open", Path: path, Err: cmp.Or(err, errNoFile)}
 }
 
 // reader is a file that is open for reading alone.

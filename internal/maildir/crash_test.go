@@ -41,6 +41,7 @@ var scenarios = map[string]func(*testing.T, *crashed){
 	},
 	"shared syncs":     together,
 	"deletion":         deletion,
+	"moved before":     movedBefore,
 	"another process":  anotherProcess,
 	"repair":           repair,
 	"sync that failed": failedSync,
@@ -216,6 +217,25 @@ func deletion(t *testing.T, c *crashed) {
 	c.disk.Settle()
 	c.remove("alice", "one")
 	c.deliver("three", 100, "alice")
+}
+
+// movedBefore has another program move a message from new to cur, without a sync,
+// before it is deleted. What becomes of it until then is not our promise.
+func movedBefore(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	if err := store(c.store, strings.NewReader(body("one", 100)), "alice"); err != nil {
+		t.Fatal(err)
+	}
+	c.disk.Settle()
+	files, err := disk.ReadDir(c.disk.Root(), "alice/new")
+	if err != nil || len(files) != 1 {
+		t.Fatalf("new holds %v, %v", files, err)
+	}
+	name := files[0].Name()
+	if err := c.disk.Root().Rename("alice/new/"+name, "alice/cur/"+name+":2,S"); err != nil {
+		t.Fatal(err)
+	}
+	c.remove("alice", "one")
 }
 
 const damagedName = "1.host,S=1000,W=1000"

@@ -155,6 +155,80 @@ func TestFailedDeletion(t *testing.T) {
 	}
 }
 
+// A maildrop that can't be listed is not locked for ever.
+func TestFaultAtLogin(t *testing.T) {
+	d := disktest.New()
+	s := On(d.Root(), "host")
+	if err := store(s, strings.NewReader("hello\r\n"), "alice"); err != nil {
+		t.Fatal(err)
+	}
+	d.Fault = func(op, name string) error {
+		if op == "open" && name == "alice/cur" {
+			return syscall.EIO
+		}
+		return nil
+	}
+	for range 2 {
+		if _, err := s.Open([]string{"alice"}); !errors.Is(err, syscall.EIO) {
+			t.Errorf("it could not be listed: %v", err)
+		}
+	}
+	d.Fault = nil
+	open(t, s, "alice").Close()
+}
+
+// A file that can't be read is listed, and keeps nobody from the others. When it
+// can be read again, it has its size.
+func TestUnreadableMessage(t *testing.T) {
+	for _, fault := range []error{syscall.EACCES, syscall.EIO} {
+		d := disktest.New()
+		s := On(d.Root(), "host")
+		if err := store(s, strings.NewReader("hello\r\n"), "alice"); err != nil {
+			t.Fatal(err)
+		}
+		f, err := d.Root().OpenFile("alice/cur/1.foreign", os.O_CREATE, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Write([]byte("x\n")); err != nil {
+			t.Fatal(err)
+		}
+		d.Fault = func(op, name string) error {
+			if op == "open" && name == "alice/cur/1.foreign" {
+				return fault
+			}
+			return nil
+		}
+		m := open(t, s, "alice")
+		if m.Len() != 2 {
+			t.Fatalf("%d messages", m.Len())
+		}
+		if text, err := content(m, 0); !errors.Is(err, fault) {
+			t.Errorf("read %q, %v", text, err)
+		}
+		if text, err := content(m, 1); err != nil || text != "hello\r\n" {
+			t.Errorf("read %q, %v", text, err)
+		}
+		m.Close()
+		d.Fault = nil
+		m = open(t, s, "alice")
+		if text, err := content(m, 0); err != nil || text != "x\r\n" {
+			t.Errorf("read %q, %v", text, err)
+		}
+		m.Close()
+		// Trouble that is not the file's is no reason to guess its size.
+		d.Fault = func(op, name string) error {
+			if op == "open" && name == "alice/cur/1.foreign" {
+				return syscall.EMFILE
+			}
+			return nil
+		}
+		if _, err := On(d.Root(), "host").Open([]string{"alice"}); !errors.Is(err, syscall.EMFILE) {
+			t.Errorf("without descriptors: %v", err)
+		}
+	}
+}
+
 // A file system that is full refuses messages, shows no part of one, and takes
 // them again when there is room.
 func TestFullDisk(t *testing.T) {

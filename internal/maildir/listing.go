@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"math"
+	"os"
 	"path"
 	"slices"
 	"strconv"
@@ -24,6 +25,7 @@ type listing struct {
 	dirs     []string // below the data directory: new, cur, and where the original left mail
 	names    []byte   // of the files, one after the other
 	messages []message
+	twice    bool // a file may be there that is another name of one of them
 }
 
 // message is one file of a listing.
@@ -54,13 +56,23 @@ type lister struct {
 	before *listing         // of the same maildrop; nil if none is known
 	sizes  map[string]int64 // of those files in before that have no W
 	young  bool             // a file may still be growing
+	known  map[string]bool  // what is listed, by its unique name; nil until cur is read again
 }
 
 // list lists a maildrop. new is read before cur, because a message moves that
 // way: read in the other order, it could be missed.
 func (r *lister) list() error {
 	for dir, name := range r.dirs {
-		err := r.store.scan(name, func(file string) error { return r.add(dir, file) })
+		scan := r.store.scan
+		if dir == curDir {
+			scan = r.store.scanMoving
+		}
+		err := scan(name, func(file string, again bool) error {
+			if again && r.isKnown(file) {
+				return nil
+			}
+			return r.add(dir, file)
+		})
 		// The others need not be there, nor be directories.
 		optional := dir >= firstOriginals && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR))
 		if err != nil && !optional {
@@ -71,12 +83,48 @@ func (r *lister) list() error {
 	return nil
 }
 
+// isKnown reports whether a message is listed already, and takes note of it.
+func (r *lister) isKnown(file string) bool {
+	if r.known == nil {
+		r.known = make(map[string]bool, len(r.messages))
+		for _, m := range r.messages {
+			r.known[unique(r.name(m))] = true
+		}
+	}
+	before := r.known[unique(file)]
+	r.known[unique(file)] = true
+	return before
+}
+
+// passes is how often cur is read because of changes meanwhile.
+const passes = 5
+
+// scanMoving is scan for a directory in which other programs rename files: a file
+// that gets another name while the directory is read may be passed over. So it is
+// read again if it has changed, and each is called for the same message again.
+func (s *Store) scanMoving(dir string, each func(file string, again bool) error) error {
+	for pass := range passes {
+		before, err := s.stamp(dir)
+		if err != nil {
+			return err
+		}
+		if err := s.scan(dir, func(file string, _ bool) error { return each(file, pass > 0) }); err != nil {
+			return err
+		}
+		if after, err := s.stamp(dir); err != nil || after == before {
+			return err
+		}
+	}
+	return nil
+}
+
 // batch is how many directory entries are read at a time.
 const batch = 1024
 
 // scan calls each for the regular files of a directory that are not hidden.
-func (s *Store) scan(dir string, each func(file string) error) error {
-	d, err := s.root.Open(dir)
+func (s *Store) scan(dir string, each func(file string, again bool) error) error {
+	// A pipe in the place of the directory must not keep us waiting.
+	d, err := s.root.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY, 0)
 	if err != nil {
 		return err
 	}
@@ -85,7 +133,7 @@ func (s *Store) scan(dir string, each func(file string) error) error {
 		entries, err := d.ReadDir(batch)
 		for _, e := range entries {
 			if name := e.Name(); name[0] != '.' && e.Type().IsRegular() {
-				if err := each(name); err != nil {
+				if err := each(name, false); err != nil {
 					return err
 				}
 			}
@@ -128,6 +176,16 @@ func (r *lister) measured(file string) (int64, error) {
 		return size, nil
 	}
 	size, changed, err := r.store.measure(file)
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EIO) {
+		// One file that can't be read must not keep its user from all the others.
+		// Whoever opens it learns of the trouble.
+		r.young = true
+		var st fs.FileInfo
+		if st, err = r.store.root.Lstat(file); err != nil {
+			return 0, err
+		}
+		return st.Size(), nil
+	}
 	r.young = r.young || time.Since(changed) < grown
 	return size, err
 }
@@ -163,9 +221,11 @@ func (l *listing) sort() {
 		}
 		return cmp.Or(cmp.Compare(unique(l.name(a)), unique(l.name(b))), cmp.Compare(a.dir, b.dir))
 	})
+	all := len(l.messages)
 	l.messages = slices.Clip(slices.CompactFunc(l.messages, func(a, b message) bool {
 		return a.dir < firstOriginals && b.dir < firstOriginals && a.seconds == b.seconds && unique(l.name(a)) == unique(l.name(b))
 	}))
+	l.twice = len(l.messages) < all
 	l.names = slices.Clip(l.names)
 }
 
@@ -243,7 +303,7 @@ const grown = time.Minute
 // measure reads a message to learn its size on the wire, and when it was last
 // changed.
 func (s *Store) measure(file string) (octets int64, changed time.Time, err error) {
-	f, err := s.root.Open(file)
+	f, err := s.root.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0) // it may be a pipe by now
 	if err != nil {
 		return 0, time.Time{}, err
 	}
@@ -251,6 +311,9 @@ func (s *Store) measure(file string) (octets int64, changed time.Time, err error
 	st, err := f.Stat()
 	if err != nil {
 		return 0, time.Time{}, err
+	}
+	if !st.Mode().IsRegular() {
+		return 0, time.Time{}, fs.ErrNotExist // of a message
 	}
 	var size wireSize
 	if _, err := io.Copy(&size, f); err != nil {

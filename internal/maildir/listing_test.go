@@ -7,10 +7,14 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"xm/internal/disk"
+	"xm/internal/disk/disktest"
 )
 
 // age makes everything below dir look untouched since long ago, but for ctime,
@@ -89,6 +93,24 @@ func TestListingIsRemembered(t *testing.T) {
 	}
 }
 
+// Two changes in one second look alike on a file system that has whole seconds.
+func TestStampOfWholeSeconds(t *testing.T) {
+	for _, c := range []struct {
+		age     time.Duration
+		nanos   int64
+		settled bool
+	}{{time.Second, 0, false}, {4 * time.Second, 0, true}, {2 * time.Second, 1, true}} {
+		at := time.Now().Add(-c.age).Unix()
+		st := stamp{1, syscall.Timespec{Sec: at, Nsec: c.nanos}, syscall.Timespec{Sec: at, Nsec: c.nanos}}
+		if st.settled() != c.settled {
+			t.Errorf("of %v ago, with %d nanoseconds: %v", c.age, c.nanos, !c.settled)
+		}
+	}
+	if !(stamp{}).settled() {
+		t.Error("a directory that is not there may change")
+	}
+}
+
 // The original wrote its messages where they lie.
 func TestGrowingMessageIsMeasuredAgain(t *testing.T) {
 	s, dir := newStore(t)
@@ -107,6 +129,137 @@ func TestGrowingMessageIsMeasuredAgain(t *testing.T) {
 	defer m.Close()
 	if got := read(t, m, 1); got != "half and whole\r\n" {
 		t.Errorf("read %q", got)
+	}
+}
+
+// Nor is one trusted that is followed by others which are old.
+func TestYoungMessageAmongOld(t *testing.T) {
+	s, dir := newStore(t)
+	write(t, filepath.Join(dir, "alice/new/1.growing"), "half")
+	write(t, filepath.Join(dir, "alice/cur/2.foreign"), "x\n")
+	write(t, filepath.Join(dir, "alice/3"), "x\n")
+	if err := os.MkdirAll(filepath.Join(dir, "alice/tmp"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	age(t, dir)
+	write(t, filepath.Join(dir, "alice/new/1.growing"), "half") // in place
+	open(t, s, "alice").Close()
+	write(t, filepath.Join(dir, "alice/new/1.growing"), "half and whole")
+	m := open(t, s, "alice")
+	defer m.Close()
+	if got := read(t, m, 0); got != "half and whole\r\n" {
+		t.Errorf("read %q", got)
+	}
+}
+
+// A file that goes between the reading of its directory and its own is none, and
+// what is no file is no message.
+func TestGoneWhileListed(t *testing.T) {
+	dir := t.TempDir()
+	root, err := disk.OpenDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := On(passingOver{root, func(in, file string) bool {
+		if file == "2.gone" {
+			if err := os.Remove(filepath.Join(dir, in, file)); err != nil {
+				t.Error(err)
+			}
+		}
+		return false
+	}}, "host")
+	t.Cleanup(func() { s.Close() })
+	for _, name := range []string{"new/1.a", "new/2.gone", "cur/3.c:2,S", "cur/4.negative,W=-5"} {
+		write(t, filepath.Join(dir, "alice", name), "x\n")
+	}
+	for _, err := range []error{
+		syscall.Mkfifo(filepath.Join(dir, "alice/cur/5.pipe"), 0o600),
+		os.Symlink("3.c:2,S", filepath.Join(dir, "alice/cur/6.link")),
+		os.Mkdir(filepath.Join(dir, "alice/cur/7.directory"), 0o700),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := open(t, s, "alice")
+	defer m.Close()
+	if got := strings.Join(uids(m), " "); got != "1.a 3.c 4.negative,W=-5" {
+		t.Errorf("listed: %s", got)
+	}
+	for i := range m.Len() {
+		read(t, m, i)
+	}
+}
+
+// RFC 1939, section 7, UIDL: 1 to 70 octets of 0x21 to 0x7E, whatever the names.
+func TestUniqueIDs(t *testing.T) {
+	s, dir := newStore(t)
+	long := "1." + strings.Repeat("x", 67)
+	const n = 1000
+	for i := range n { // which differ in their last octets
+		write(t, filepath.Join(dir, "alice/cur", fmt.Sprintf("%s%04d:2,S", long, i)), "x\n")
+	}
+	for _, name := range []string{long + "x", long + "xx", "1.\x7f", "1.\u00e9", "1.\x80", "1. ", "1.\t", "1.~", "1.!"} {
+		write(t, filepath.Join(dir, "alice/new", name), "x\n")
+	}
+	m := open(t, s, "alice")
+	defer m.Close()
+	seen := map[string]bool{}
+	for _, id := range uids(m) {
+		if id == "" || len(id) > 70 || strings.Trim(id, "!\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~") != "" || seen[id] {
+			t.Errorf("unique-id %q", id)
+		}
+		seen[id] = true
+	}
+	if len(seen) != n+9 || !seen[long+"x"] || !seen["1.~"] || !seen["1.!"] {
+		t.Errorf("%d unique-ids, not those of the names that can be", len(seen))
+	}
+}
+
+// A host name of any kind leaves our names what they must be.
+func TestHostInName(t *testing.T) {
+	for _, host := range []string{"", "a:2,S", "a/b", "with space", strings.Repeat("long.", 50), "\u00fcn\u00efc\u00f6de.example.org", "[::1]"} {
+		s := On(disktest.New().Root(), host)
+		if err := store(s, strings.NewReader("x\r\n"), "alice"); err != nil {
+			t.Fatalf("%q: %v", host, err)
+		}
+		m := open(t, s, "alice")
+		if m.Len() != 1 || m.UID(0) != m.name(m.messages[0]) || m.Size(0) != 3 {
+			t.Errorf("%q: %q has the unique-id %q and %d octets", host, m.name(m.messages[0]), m.UID(0), m.Size(0))
+		}
+		m.Close()
+	}
+}
+
+// What the original left stays where it is when others move their messages.
+func TestOriginalsAreNotMoved(t *testing.T) {
+	s, dir := newStore(t)
+	write(t, filepath.Join(dir, "alice/1462313083"), "of the original\n")
+	write(t, filepath.Join(dir, "alice@localhost/1462313084"), "of the original, too\n")
+	deliver(t, s, "x\r\n", "alice")
+	m := open(t, s, "alice", "alice@localhost")
+	defer m.Close()
+	path := m.path(m.messages[2])
+	if err := os.Rename(filepath.Join(dir, path), filepath.Join(dir, "alice/cur", filepath.Base(path)+":2,S")); err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range []int{2, 0, 1} {
+		want := []string{"of the original\r\n", "of the original, too\r\n", "x\r\n"}[i]
+		if got := read(t, m, i); got != want {
+			t.Errorf("message %d: %q, want %q", i, got, want)
+		}
+	}
+	if err := os.Remove(filepath.Join(dir, "alice/1462313083")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Open(0); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("one that is gone: %v", err)
+	}
+	if err := m.Delete([]int{0, 1, 2}); err != nil {
+		t.Error(err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "alice*/*[0-9]*")); len(left) > 0 {
+		t.Errorf("left: %q", left)
 	}
 }
 
@@ -182,6 +335,69 @@ func TestMemoryOfASession(t *testing.T) {
 	}
 }
 
+// passingOver is a disk where reading a directory passes over a file that is
+// renamed meanwhile, as POSIX allows.
+type passingOver struct {
+	disk.Dir
+	rename func(dir, file string) bool // reports whether it has renamed it
+}
+
+func (d passingOver) OpenFile(name string, flag int, perm fs.FileMode) (disk.File, error) {
+	f, err := d.Dir.OpenFile(name, flag, perm)
+	return passedOver{f, func(file string) bool { return d.rename(name, file) }}, err
+}
+
+type passedOver struct {
+	disk.File
+	rename func(file string) bool
+}
+
+func (f passedOver) ReadDir(n int) ([]fs.DirEntry, error) {
+	entries, err := f.File.ReadDir(n)
+	return slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return f.rename(e.Name()) }), err
+}
+
+// A message that is flagged while the directory is read is listed, once, and
+// found.
+func TestFlaggedWhileListed(t *testing.T) {
+	dir := t.TempDir()
+	root, err := disk.OpenDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := 0
+	s := On(passingOver{root, func(in, file string) bool {
+		if in != "alice/cur" || left == 0 || !strings.HasPrefix(file, "2.") {
+			return false
+		}
+		left--
+		if err := os.Rename(filepath.Join(dir, in, file), filepath.Join(dir, in, fmt.Sprintf("%s:2,%d", unique(file), left))); err != nil {
+			t.Error(err)
+		}
+		return true
+	}}, "host")
+	t.Cleanup(func() { s.Close() })
+	for _, name := range []string{"1.foreign:2,S", "2.foreign", "2.ours,S=2,W=3:2,F", "3.foreign:2,"} {
+		write(t, filepath.Join(dir, "alice/cur", name), "x\n")
+	}
+	left = 3 // both of them in the first pass, one in the second
+	m := open(t, s, "alice")
+	defer m.Close()
+	if got := strings.Join(uids(m), " "); got != "1.foreign 2.foreign 2.ours,S=2,W=3 3.foreign" || left != 0 {
+		t.Fatalf("listed: %s; %d renames were left", got, left)
+	}
+	for i := range m.Len() {
+		read(t, m, i)
+	}
+	if err := os.Rename(filepath.Join(dir, m.path(m.messages[1])), filepath.Join(dir, "alice/cur/2.foreign:2,S")); err != nil {
+		t.Fatal(err)
+	}
+	left = 1 // while it is looked for
+	if got := read(t, m, 1); got != "x\r\n" || left != 0 {
+		t.Errorf("got %q; %d renames were left", got, left)
+	}
+}
+
 // A pipe or a link in the place of a message keeps nobody waiting and leads
 // nowhere.
 func TestNotAMessageAnyMore(t *testing.T) {
@@ -201,15 +417,54 @@ func TestNotAMessageAnyMore(t *testing.T) {
 		if err := errors.Join(os.Remove(path), replace(path)); err != nil {
 			t.Fatal(err)
 		}
-		r, err := m.OpenWire(i)
+		// An empty message would be as wrong as another one.
+		if r, err := m.Open(i); err == nil {
+			r.Close()
+			t.Errorf("%d opens", i)
+		}
+	}
+}
+
+// Neither does one in the place of a directory.
+func TestNotADirectoryAnyMore(t *testing.T) {
+	s, dir := newStore(t)
+	deliver(t, s, "x\r\n", "alice", "bob")
+	for _, path := range []string{"alice@localhost", "bob/cur"} {
+		if err := os.Remove(filepath.Join(dir, path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		if err := syscall.Mkfifo(filepath.Join(dir, path), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	done := make(chan error, 1)
+	go func() {
+		defer close(done)
+		m, err := s.Open([]string{"alice", "alice@localhost"})
 		if err != nil {
-			continue
+			done <- err
+			return
 		}
-		var b [10]byte
-		if n, err := r.Read(b[:]); n > 0 || err == nil {
-			t.Errorf("%d: read %q, %v", i, b[:n], err)
+		if m.Len() != 1 {
+			t.Errorf("alice has %d messages", m.Len())
 		}
-		r.Close()
+		m.Close()
+		for range 2 { // the lock is not held for ever either
+			if _, err := s.Open([]string{"bob"}); !errors.Is(err, syscall.ENOTDIR) {
+				done <- fmt.Errorf("a maildrop without cur: %w", err)
+			}
+		}
+		if _, err := s.Check("bob", false); err == nil {
+			done <- errors.New("it is as it should be")
+		}
+	}()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("a pipe keeps us waiting")
 	}
 }
 
@@ -239,8 +494,17 @@ func TestSameMessageTwice(t *testing.T) {
 	write(t, filepath.Join(dir, "alice/5"), "z\n")
 	write(t, filepath.Join(dir, "alice@localhost/5"), "z\n")
 	m := open(t, s, "alice", "alice@localhost")
-	defer m.Close()
 	if got := strings.Join(uids(m), " "); got != "5 alice/5 alice@localhost/5 5.a" {
 		t.Errorf("listed: %s", got)
+	}
+	// What is deleted does not come back under its other names.
+	if err := m.Delete([]int{1, 3}); err != nil {
+		t.Fatal(err)
+	}
+	m.Close()
+	m = open(t, s, "alice", "alice@localhost")
+	defer m.Close()
+	if got := strings.Join(uids(m), " "); got != "5 alice@localhost/5" {
+		t.Errorf("left: %s", got)
 	}
 }

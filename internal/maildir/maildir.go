@@ -56,13 +56,14 @@
 // Any program that keeps to the Maildir rules. A maildrop is locked by the
 // POP3 sessions of all xm processes against each other, by an open file
 // description lock (fcntl(2)) on one byte of .maildrops.lock, at the inode
-// number of the maildrop's directory; deliveries take no lock.
+// number of the maildrop's directory (lockOffset); deliveries take no lock.
 package maildir
 
 import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/bits"
 	"os"
 	"path"
 	"slices"
@@ -99,15 +100,16 @@ type Store struct {
 	// of the Store.
 	NoJournal bool
 
-	root disk.Dir
-	host string // in file names
-	boot string // tells the time between two starts of the system from others; "" if that is not known
+	root  disk.Dir
+	names sharedSync // of root
+	host  string     // in file names
+	boot  string     // tells the time between two starts of the system from others; "" if that is not known
 
 	opening     sync.Mutex // guards what follows
 	journal     *journal   // nil while this process has none
 	nextOpening time.Time
 
-	preparing sync.Mutex // held by whoever makes directories
+	preparing sync.Map // by maildrop: the *sync.Mutex of whoever makes its directories
 
 	mu     sync.Mutex
 	lock   disk.File          // nil until the first Open
@@ -134,7 +136,7 @@ func New(dataDir, host string) (*Store, error) {
 
 // On is New for a directory that is open, which Close closes.
 func On(root disk.Dir, host string) *Store {
-	return &Store{root: root, host: hostInName(host), boot: bootID(),
+	return &Store{root: root, names: sharedSync{fsync: root.Sync, told: func(time.Time, error) {}}, host: hostInName(host), boot: bootID(),
 		locked: map[int64]struct{}{}, ready: map[string]bool{},
 		drops: map[string]*drop{}, elsewhere: map[string]bool{}, usage: map[string]*remembered{}}
 }
@@ -202,17 +204,20 @@ func (s *Store) prepare(name string) error {
 	if s.isReady(name) {
 		return nil
 	}
-	s.preparing.Lock()
-	defer s.preparing.Unlock()
+	// One user does not wait for another's disk.
+	mu, _ := s.preparing.LoadOrStore(name, new(sync.Mutex))
+	mu.(*sync.Mutex).Lock()
+	defer mu.(*sync.Mutex).Unlock()
 	if s.isReady(name) {
 		return nil
 	}
+	mark := s.names.mark()
 	made, err := s.makeDirs(name)
 	if err == nil {
 		err = disk.SyncDir(s.root, name)
 	}
 	if err == nil {
-		err = s.root.Sync()
+		err = s.names.sync(mark)
 	}
 	if err != nil {
 		// An fsync that failed may have lost them for good, so they are made anew
@@ -314,7 +319,11 @@ func (s *Store) acquire(name string) (release func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	offset, err := inodeOf(st)
+	data, err := s.root.Stat(".")
+	if err != nil {
+		return nil, err
+	}
+	offset, err := lockOffset(st, data)
 	if err != nil {
 		return nil, err
 	}
@@ -340,12 +349,20 @@ func (s *Store) acquire(name string) (release func(), err error) {
 	}, nil
 }
 
-func inodeOf(st fs.FileInfo) (int64, error) {
-	sys, ok := st.Sys().(*syscall.Stat_t)
-	if ok {
-		return int64(sys.Ino &^ (1 << 63)), nil
+// lockOffset is the inode number of a maildrop's directory. Where that is on
+// another device than the data directory, that goes in: each user's file system
+// may have the same number at its root.
+func lockOffset(maildrop, data fs.FileInfo) (int64, error) {
+	sys, ok := maildrop.Sys().(*syscall.Stat_t)
+	home, ok2 := data.Sys().(*syscall.Stat_t)
+	if !ok || !ok2 {
+		return 0, fmt.Errorf("%s has no inode number", maildrop.Name())
 	}
-	return 0, fmt.Errorf("%s has no inode number", st.Name())
+	n := sys.Ino
+	if sys.Dev != home.Dev {
+		n ^= bits.Reverse64(uint64(sys.Dev)) >> 1 // inode numbers are small, or random
+	}
+	return int64(n &^ (1 << 63)), nil
 }
 
 // lockByte locks or unlocks one byte; wait is F_OFD_SETLK or F_OFD_SETLKW. The lock belongs to the open file, so it

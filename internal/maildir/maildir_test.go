@@ -11,9 +11,13 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/iotest"
 	"time"
+
+	"xm/internal/disk"
+	"xm/internal/disk/disktest"
 )
 
 // TestMain lets the test binary stand for another process: see
@@ -224,6 +228,44 @@ func TestAbort(t *testing.T) {
 	}
 }
 
+// A user whose directory's disk does not answer keeps nobody else waiting.
+func TestFirstLoginsWaitForNobody(t *testing.T) {
+	d := disktest.New()
+	s := On(d.Root(), "host")
+	asked, answer := make(chan struct{}), make(chan struct{})
+	d.During = func(name string) {
+		if name == "alice" {
+			close(asked)
+			<-answer
+		}
+	}
+	login := func(user string) <-chan error {
+		done := make(chan error, 1)
+		go func() {
+			m, err := s.Open([]string{user})
+			if err == nil {
+				m.Close()
+			}
+			done <- err
+		}()
+		return done
+	}
+	alice := login("alice")
+	<-asked
+	select {
+	case err := <-login("bob"):
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("bob waits for alice")
+	}
+	close(answer)
+	if err := <-alice; err != nil {
+		t.Error(err)
+	}
+}
+
 // An operator moves a maildrop away while the server runs.
 func TestMaildropIsMovedAway(t *testing.T) {
 	s, dir := newStore(t)
@@ -252,15 +294,24 @@ func TestLeftOversAreRemoved(t *testing.T) {
 	if err := os.Chtimes(old, long, long); err != nil {
 		t.Fatal(err)
 	}
+	slow := filepath.Join(dir, "alice/tmp/slow")
+	write(t, slow, "half")
+	day := time.Now().Add(-leftOver + time.Hour)
+	if err := os.Chtimes(slow, day, day); err != nil {
+		t.Fatal(err)
+	}
 	deliver(t, s, "x\r\n", "alice")
-	if files, _ := os.ReadDir(filepath.Join(dir, "alice/tmp")); len(files) != 1 || files[0].Name() != "young" {
+	if files, _ := os.ReadDir(filepath.Join(dir, "alice/tmp")); len(files) != 2 || files[0].Name() != "slow" || files[1].Name() != "young" {
 		t.Errorf("tmp holds %v", files)
 	}
 }
 
 func TestNamesAreConfined(t *testing.T) {
-	s, _ := newStore(t)
-	for _, name := range []string{"..", "../x", "a/b", "/etc"} {
+	s, dir := newStore(t)
+	if err := os.Mkdir(filepath.Join(dir, "there"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"..", "../x", "a/b", "there/x", "/etc"} {
 		if err := store(s, strings.NewReader("x"), name); err == nil {
 			t.Errorf("delivered to %q", name)
 		}
@@ -277,7 +328,9 @@ func TestOtherProgramsFiles(t *testing.T) {
 	write(t, filepath.Join(dir, "alice/new/1462313084.with space"), "x\n")
 	write(t, filepath.Join(dir, "alice/new/:2,S"), "nameless\n")
 	write(t, filepath.Join(dir, "alice/1462313083"), "this is a message\n<CR><LF>")
-	write(t, filepath.Join(dir, "alice/notes"), "no message")
+	for _, name := range []string{"notes", "2016-notes", "1462313083.bak", "1462313083~", "-1462313083"} {
+		write(t, filepath.Join(dir, "alice", name), "no message")
+	}
 	write(t, filepath.Join(dir, "alice@localhost.com/1462313082"), "older\n")
 	write(t, filepath.Join(dir, "alice@localhost.com/1462313083"), "of the same second\n")
 	write(t, filepath.Join(dir, "alice@host"), "no directory")
@@ -334,6 +387,108 @@ func TestMovedMessageIsFound(t *testing.T) {
 	}
 }
 
+// disturbed is a disk on which somebody else is at work too.
+type disturbed struct {
+	disk.Dir
+	path   string
+	before func(op, name string)
+}
+
+func (d disturbed) OpenRead(name string) (io.ReadCloser, error) {
+	d.before("read", filepath.Join(d.path, name))
+	return d.Dir.OpenRead(name)
+}
+
+func (d disturbed) OpenDir(name string) (disk.Dir, error) {
+	below, err := d.Dir.OpenDir(name)
+	return disturbed{below, filepath.Join(d.path, name), d.before}, err
+}
+
+func (d disturbed) LinkTo(oldname string, to disk.Dir, newname string) error {
+	return d.Dir.LinkTo(oldname, to.(disturbed).Dir, newname)
+}
+
+func (d disturbed) RenameTo(oldname string, to disk.Dir, newname string) error {
+	return d.Dir.RenameTo(oldname, to.(disturbed).Dir, newname)
+}
+
+func (d disturbed) Remove(name string) error {
+	d.before("remove", name)
+	return d.Dir.Remove(name)
+}
+
+// A message that is moved at the wrong moment, more than once, is not taken for
+// one that is gone.
+func TestMessageThatKeepsMoving(t *testing.T) {
+	for _, op := range []string{"read", "remove"} {
+		dir := t.TempDir()
+		root, err := disk.OpenDir(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var before func(op, name string)
+		s := On(disturbed{root, "", func(op, name string) { before(op, name) }}, "host")
+		t.Cleanup(func() { s.Close() })
+		before = func(string, string) {}
+		for range 3 {
+			deliver(t, s, "x\r\n", "alice")
+		}
+		m := open(t, s, "alice")
+		defer m.Close()
+		moved := map[string]int{}
+		before = func(is, name string) {
+			id := unique(filepath.Base(name))
+			if is != op || moved[id] == 3 {
+				return
+			}
+			moved[id]++
+			if err := os.Rename(filepath.Join(dir, name), filepath.Join(dir, "alice/cur", fmt.Sprintf("%s:2,%s", id, "STF"[:moved[id]]))); err != nil {
+				t.Error(err)
+			}
+		}
+		for i := range 3 {
+			if op == "read" {
+				read(t, m, i)
+			}
+		}
+		if err := m.Delete([]int{0, 1, 2}); err != nil {
+			t.Error(err)
+		}
+		if left, _ := filepath.Glob(filepath.Join(dir, "alice/*/*")); len(left) > 0 {
+			t.Errorf("%s: left %q, and said that they are gone", op, left)
+		}
+		if len(moved) != 3 {
+			t.Errorf("moved: %v", moved)
+		}
+	}
+}
+
+// One that never rests is not said to be deleted.
+func TestMessageThatNeverRests(t *testing.T) {
+	dir := t.TempDir()
+	root, err := disk.OpenDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	s := On(disturbed{root, "", func(_, name string) {
+		if strings.Contains(name, "/new/") || strings.Contains(name, "/cur/") {
+			n++
+			os.Rename(filepath.Join(dir, name), filepath.Join(dir, "alice/cur", fmt.Sprintf("%s:2,%d", unique(filepath.Base(name)), n)))
+		}
+	}}, "host")
+	t.Cleanup(func() { s.Close() })
+	deliver(t, s, "x\r\n", "alice")
+	m := open(t, s, "alice")
+	defer m.Close()
+	if err := m.Delete([]int{0}); err == nil {
+		t.Error("it is said to be deleted")
+	}
+	if _, err := m.Open(0); err == nil || errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it is said to be gone: %v", err)
+	}
+}
+
 func TestLockWithinAProcess(t *testing.T) {
 	s, _ := newStore(t)
 	a, b := open(t, s, "alice"), open(t, s, "bob")
@@ -347,6 +502,76 @@ func TestLockWithinAProcess(t *testing.T) {
 	defer again.Close()
 	if again.Len() != 1 {
 		t.Error("mail that arrived meanwhile is not there")
+	}
+}
+
+// Users may have a file system each, whose roots have the same inode number.
+func TestLockOfMountedMaildrops(t *testing.T) {
+	s, dir := newStore(t)
+	for _, user := range []string{"alice", "bob"} {
+		at := filepath.Join(dir, user)
+		if err := os.Mkdir(at, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Mount("tmpfs", at, "tmpfs", 0, "size=256k,mode=700"); err != nil {
+			t.Skipf("a file system can't be mounted: %v", err)
+		}
+		t.Cleanup(func() {
+			if err := syscall.Unmount(at, syscall.MNT_DETACH); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	defer open(t, s, "alice").Close()
+	defer open(t, s, "bob").Close()
+	if _, err := s.Open([]string{"alice"}); !errors.Is(err, ErrLocked) {
+		t.Errorf("a second session: %v, want ErrLocked", err)
+	}
+}
+
+func TestLockOffset(t *testing.T) {
+	of := func(dev, ino uint64) int64 {
+		offset, err := lockOffset(fakeInfo{sys: syscall.Stat_t{Dev: dev, Ino: ino}}, fakeInfo{sys: syscall.Stat_t{Dev: 7, Ino: 2}})
+		if err != nil || offset < 0 {
+			t.Errorf("device %d, inode %d: %d, %v", dev, ino, offset, err)
+		}
+		return offset
+	}
+	if of(7, 256) != 256 || of(7, 1<<63|5) != 5 {
+		t.Error("on the data directory's device it is not the inode number")
+	}
+	if of(50, 256) == of(51, 256) || of(50, 256) == 256 {
+		t.Error("the device makes no difference")
+	}
+}
+
+type fakeInfo struct {
+	fs.FileInfo
+	sys syscall.Stat_t
+}
+
+func (i fakeInfo) Sys() any     { return &i.sys }
+func (i fakeInfo) Name() string { return "fake" }
+
+// Two stores are as two processes: each has the lock file open on its own.
+func TestLockBetweenStores(t *testing.T) {
+	s, dir := newStore(t)
+	other, err := New(dir, "host")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	m := open(t, s, "alice")
+	defer open(t, s, "bob").Close()
+	for _, user := range []string{"alice", "bob"} {
+		if _, err := other.Open([]string{user}); !errors.Is(err, ErrLocked) {
+			t.Errorf("%s is open in two stores: %v, want ErrLocked", user, err)
+		}
+	}
+	m.Close()
+	open(t, other, "alice").Close()
+	if _, err := other.Open([]string{"bob"}); !errors.Is(err, ErrLocked) {
+		t.Errorf("bob's lock went with alice's: %v", err)
 	}
 }
 

@@ -79,13 +79,11 @@ func (m *Maildrop) Open(i int) (io.ReadCloser, error) {
 	if m.isGone(i) {
 		return nil, fs.ErrNotExist
 	}
-	f, err := m.openRead(i)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err := m.relocate(); err != nil {
-			return nil, err
-		}
+	var f io.ReadCloser
+	err := m.find(i, func() (err error) {
 		f, err = m.openRead(i)
-	}
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -143,6 +141,36 @@ func (s *Store) letDir() { s.openDirs.Add(-1) }
 
 func (m *Maildrop) isGone(i int) bool { return m.gone != nil && m.gone[i] }
 
+// moves is how often a message is looked for that is where it was no more: a
+// program may move it again meanwhile.
+const moves = 10
+
+var errMoves = errors.New("a message is moved again and again")
+
+// find calls do for message i, and again when it is known where it has been moved to.
+// The error matches fs.ErrNotExist if it is gone for certain.
+func (m *Maildrop) find(i int, do func() error) error {
+	err := do()
+	if m.messages[i].dir >= firstOriginals { // which nobody moves
+		return err
+	}
+	for range moves {
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err := m.relocate(); err != nil {
+			return err
+		}
+		if err = do(); m.isGone(i) {
+			return err
+		}
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return errMoves
+	}
+	return err
+}
+
 // relocate finds out where other programs have moved the messages, all at once:
 // one that has moved is rarely alone.
 func (m *Maildrop) relocate() error {
@@ -152,16 +180,19 @@ func (m *Maildrop) relocate() error {
 		file string
 	}
 	places := map[string]place{}
-	for _, dir := range []uint16{newDir, curDir} {
-		err := m.store.scan(m.dirs[dir], func(file string) error {
+	note := func(dir uint16) func(file string, again bool) error {
+		return func(file string, _ bool) error {
 			places[unique(file)] = place{dir, file}
 			return nil
-		})
-		if err != nil {
-			return err
 		}
 	}
-	moved := &listing{dirs: m.dirs}
+	if err := m.store.scan(m.dirs[newDir], note(newDir)); err != nil {
+		return err
+	}
+	if err := m.store.scanMoving(m.dirs[curDir], note(curDir)); err != nil {
+		return err
+	}
+	moved := &listing{dirs: m.dirs, twice: m.twice}
 	gone := make([]bool, m.Len())
 	for i, msg := range m.messages {
 		name := m.name(msg)
@@ -186,23 +217,52 @@ func (m *Maildrop) Delete(messages []int) error {
 		return err
 	}
 	var errs []error
-	dirs := map[string]bool{}
-	relocated := false
+	dirs := map[uint16]bool{}
+	ids := map[string]bool{}
 	for _, i := range messages {
-		err := m.remove(i)
-		if errors.Is(err, fs.ErrNotExist) && !relocated {
-			relocated = true
-			if err = m.relocate(); err == nil {
-				err = m.remove(i)
-			}
+		err := fs.ErrNotExist
+		if !m.isGone(i) {
+			err = m.find(i, func() error { return m.store.root.Remove(m.path(m.messages[i])) })
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}
-		dirs[m.dirs[m.messages[i].dir]] = true
+		dirs[m.messages[i].dir] = true
+		ids[m.unique(m.messages[i])] = true
+	}
+	if m.twice {
+		errs = append(errs, m.removeCopies(ids, dirs))
+	}
+	if dirs[curDir] {
+		// Whoever moved it from new need not have synced that: the name there could
+		// come back.
+		dirs[newDir] = true
 	}
 	for dir := range dirs {
-		errs = append(errs, disk.SyncDir(m.store.root, dir))
+		errs = append(errs, disk.SyncDir(m.store.root, m.dirs[dir]))
+	}
+	return errors.Join(errs...)
+}
+
+// removeCopies removes the second names of messages that are removed: a program
+// that moves them by a link may have been cut off.
+func (m *Maildrop) removeCopies(ids map[string]bool, dirs map[uint16]bool) error {
+	var errs []error
+	for _, dir := range []uint16{newDir, curDir} {
+		var copies []string
+		err := m.store.scan(m.dirs[dir], func(file string, _ bool) error {
+			if ids[unique(file)] {
+				copies = append(copies, m.dirs[dir]+"/"+file)
+			}
+			return nil
+		})
+		errs = append(errs, err)
+		for _, path := range copies {
+			dirs[dir] = true
+			if err := m.store.root.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+				errs = append(errs, err)
+			}
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -216,8 +276,4 @@ func (m *Maildrop) strike(messages []int) error {
 		}
 	}
 	return m.store.strike(m.maildrop, names)
-}
-
-func (m *Maildrop) remove(i int) error {
-	return m.store.root.Remove(m.path(m.messages[i]))
 }

@@ -84,7 +84,7 @@ func (s *Store) putInto(maildrop string, messages map[string]wanted, how int) er
 
 // filesOf lists those files of a directory that hold the messages.
 func (s *Store) filesOf(dir string, messages map[string]wanted) (files []string, err error) {
-	err = s.scan(dir, func(file string) error {
+	err = s.scan(dir, func(file string, _ bool) error {
 		if _, ok := messages[unique(file)]; ok {
 			files = append(files, file)
 		}

@@ -108,8 +108,12 @@ type stamp struct {
 }
 
 // settled is how long a directory must have been at rest before its stamp tells
-// all: two changes within one tick of the file system's clock look alike.
-const settled = 100 * time.Millisecond
+// all: two changes within one tick of the file system's clock look alike. Some
+// have whole seconds (ext4 with inodes of 128 octets, ext3, NFS), or two.
+const (
+	settled       = 100 * time.Millisecond
+	settledCoarse = 2*time.Second + settled
+)
 
 // remembered is the usage of a maildrop that has a quota, as this process last
 // knew it. It is trusted while the stamps of the directories are those that were
@@ -234,7 +238,13 @@ func (s *Store) countDir(u *Usage, dir string, originals bool) error {
 func isOriginals(name string) bool { return strings.Trim(name, "0123456789") == "" }
 
 // settled reports whether any later change gives another stamp.
-func (st stamp) settled() bool { return time.Since(time.Unix(st.ctime.Unix())) > settled }
+func (st stamp) settled() bool {
+	rest := settled
+	if st.ctime.Nsec == 0 {
+		rest = settledCoarse
+	}
+	return time.Since(time.Unix(st.ctime.Unix())) > rest
+}
 
 // append adds the stamp to b, as many octets for any.
 func (st stamp) append(b []byte) []byte {

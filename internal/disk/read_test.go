@@ -1,0 +1,65 @@
+package disk
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A pipe, a link or a directory in the place of a file is not read, and keeps
+// nobody waiting, with openat2 and without.
+func TestOpenReadWantsAFile(t *testing.T) {
+	path := t.TempDir()
+	for _, err := range []error{
+		os.WriteFile(filepath.Join(path, "file"), []byte("text"), 0o600),
+		syscall.Mkfifo(filepath.Join(path, "pipe"), 0o600),
+		os.Symlink("file", filepath.Join(path, "link")),
+		os.Mkdir(filepath.Join(path, "dir"), 0o700),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	opened, err := OpenDir(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer opened.Close()
+	for how, d := range map[string]Dir{"openat2": opened, "os.Root": At(root)} {
+		r, err := d.OpenRead("file")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text, err := io.ReadAll(r); string(text) != "text" || err != nil {
+			t.Errorf("%s: read %q, %v", how, text, err)
+		}
+		r.Close()
+		for _, name := range []string{"pipe", "link", "dir"} {
+			done := make(chan error, 1)
+			go func() {
+				r, err := d.OpenRead(name)
+				if err == nil {
+					r.Close()
+				}
+				done <- err
+			}()
+			select {
+			case err := <-done:
+				if err == nil || errors.Is(err, os.ErrNotExist) {
+					t.Errorf("%s: the %s opens: %v", how, name, err)
+				}
+			case <-time.After(10 * time.Second):
+				t.Fatalf("%s: opening the %s waits", how, name)
+			}
+		}
+	}
+}
