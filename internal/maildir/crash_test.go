@@ -112,7 +112,7 @@ func many(t *testing.T, c *crashed) {
 func nextProcess(t *testing.T, c *crashed) {
 	c.prepare("alice")
 	c.deliver("one", 100, "alice")
-	c.store = On(c.disk.Root(), "host")
+	c.open()
 	if err := c.store.Recover(); err != nil {
 		t.Error(err)
 	}
@@ -337,12 +337,26 @@ type crashed struct {
 	disk   *disktest.Disk
 	store  *Store
 	direct bool // without a journal
+	opened []*Store
+}
+
+// halt ends what goes on in the background: the power has failed.
+func (c *crashed) halt() {
+	for _, s := range c.opened {
+		if j := s.journal; j != nil {
+			j.mu.Lock()
+			j.closed = true
+			j.mu.Unlock()
+			j.checkpoints.Wait()
+		}
+	}
 }
 
 // open is a process that begins.
 func (c *crashed) open() {
 	c.store = On(c.disk.Root(), "host")
 	c.store.NoJournal = c.direct
+	c.opened = append(c.opened, c.store)
 }
 
 // synced is what a delivery waits for.
@@ -500,6 +514,7 @@ func crash(t *testing.T, ignored func(string) bool, direct bool, scenarios map[s
 		c.disk.Ignored = ignored
 		c.open()
 		scenarios[name](t, c)
+		c.halt()
 		states, err := c.disk.Crashes(1, check)
 		if total += states; err != nil {
 			return total, fmt.Errorf("%s, direct %v: %w", name, direct, err)

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -327,9 +328,15 @@ func TestFailedCheckpoints(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := disktest.New()
 		s := On(d.Root(), "host")
-		troubles := 0
-		s.Trouble = func(error) { troubles++ }
-		d.Fault = fault{"sync", "*", syscall.EIO}.meets
+		var troubles atomic.Int32
+		s.Trouble = func(error) { troubles.Add(1) }
+		var mended atomic.Bool
+		d.Fault = func(op, name string) error {
+			if mended.Load() {
+				return nil
+			}
+			return fault{"sync", "*", syscall.EIO}.meets(op, name)
+		}
 		var want []string
 		for i := range 30 {
 			text := body(fmt.Sprintf("number-%d", i), 600)
@@ -339,11 +346,11 @@ func TestFailedCheckpoints(t *testing.T) {
 			want = append(want, text)
 		}
 		synctest.Wait()
-		if troubles != 2 {
-			t.Errorf("%d reports of two halves", troubles)
+		if n := troubles.Load(); n != 2 {
+			t.Errorf("%d reports of two halves", n)
 		}
 		before := d.Synced(journalName)
-		d.Fault = nil
+		mended.Store(true)
 		time.Sleep(again)
 		synctest.Wait()
 		if err := store(s, strings.NewReader(body("number-30", 600)), "alice", "bob"); err != nil {

@@ -201,6 +201,7 @@ func TestCrashWhileRecovering(t *testing.T) {
 	c.deliver("one", 100, "alice")
 	c.deliver("two", 600, "alice", "bob")
 	c.remove("alice", "one")
+	c.halt()
 	states := 0
 	n, err := c.disk.Crashes(2, func(after *disktest.Disk, notes []any) error {
 		if states++; states%499 != 0 { // each has hundreds of its own
