@@ -189,7 +189,7 @@ func TestFloods(t *testing.T) {
 		"USER":             {"", "USER x\r\n", maxCommands + 1, "-ERR too many commands without a login"},
 		"wrong passwords":  {"", "USER nobody\r\nPASS x\r\n", 2 * maxFailures, "-ERR [AUTH] "},
 		"wrong AUTH PLAIN": {"", "AUTH PLAIN AG5vYm9keQBzZWNyZXQ=\r\n", maxFailures, "-ERR [AUTH] "},
-		"no such message":  {start, "RETR 1\r\n", maxErrors + 2, "-ERR too many errors"},
+		"no such message":  {start, "RETR 1\r\n", maxDropErrors + 2, "-ERR too many errors"},
 		"endless line":     {start, strings.Repeat("x", 1<<16), 3, "-ERR the line has no end"},
 	} {
 		t.Run(name, func(t *testing.T) {

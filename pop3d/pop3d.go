@@ -66,11 +66,12 @@ type Mailbox interface {
 }
 
 const (
-	maxLine     = 2048 // RFC 2449, section 4, asks for 255; passwords may be longer
-	maxErrors   = 50   // -ERR replies in a row, before the session is ended
-	maxCommands = 100  // before a login
-	maxFailures = 3    // failed logins
-	readBuffer  = 512  // octets; commands are short, and most sessions are idle
+	maxLine       = 2048 // RFC 2449, section 4, asks for 255; passwords may be longer
+	maxErrors     = 50   // -ERR replies in a row, before the session is ended
+	maxDropErrors = 1000 // likewise, after a login
+	maxCommands   = 100  // before a login
+	maxFailures   = 3    // failed logins
+	readBuffer    = 512  // octets; commands are short, and most sessions are idle
 	// RFC 1939, section 3: an autologout timer of at least 10 minutes.
 	idleTimeout = 10 * time.Minute
 )

@@ -47,8 +47,11 @@ func (s *session) send1(arg string, top *topper) reply {
 		m.close()
 		return reply{code: needsUTF8, text: "the message is internationalized: log in anew, with UTF8"}
 	}
-	size := s.drop.Size(i)
-	return reply{ok: true, text: strconv.FormatInt(size, 10) + " octets", lines: func(w *line.DotWriter) error {
+	text := strconv.FormatInt(s.drop.Size(i), 10) + " octets"
+	if top != nil {
+		text = "the top of the message follows"
+	}
+	return reply{ok: true, text: text, lines: func(w *line.DotWriter) error {
 		defer m.close()
 		if top != nil {
 			return m.copyTop(w, top)

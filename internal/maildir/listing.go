@@ -118,6 +118,10 @@ func (s *Store) scanMoving(dir string, each func(file string, again bool) error)
 	return nil
 }
 
+// mostOctets is more than any message has: what a name says beyond it is no size, and
+// could make the sum of all wrong.
+const mostOctets = 1 << 50
+
 // batch is how many directory entries are read at a time.
 const batch = 1024
 
@@ -153,6 +157,7 @@ func (r *lister) add(dir int, file string) error {
 		return nil
 	}
 	size, ok := numberInName(file, "W=")
+	ok = ok && size < mostOctets
 	if !ok {
 		var err error
 		size, err = r.measured(path.Join(r.dirs[dir], file))

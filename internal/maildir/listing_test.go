@@ -508,3 +508,20 @@ func TestSameMessageTwice(t *testing.T) {
 		t.Errorf("left: %s", got)
 	}
 }
+
+// A size in a name that no message has is none.
+func TestAbsurdSize(t *testing.T) {
+	s, dir := newStore(t)
+	deliver(t, s, "x\r\n", "alice")
+	if err := os.WriteFile(filepath.Join(dir, "alice/new/1.a,W=9223372036854775807"), []byte("hello\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m, err := s.Open([]string{"alice"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if m.Len() != 2 || m.Size(0) != 7 {
+		t.Errorf("%d messages, the first of %d octets", m.Len(), m.Size(0))
+	}
+}
