@@ -2,6 +2,21 @@
 // knows flags, paths and the config; everything it does is done by the packages
 // below it.
 //
+//	main -> commands
+//	          |-> smtpd         SMTP            \  internal/line: accept loop, TLS, bounded
+//	          |-> pop3d         POP3             > lines, dot-stuffing; internal/sasl: who
+//	          |-> userdb/regd   registration    /  it is
+//	          |-> userdb        users.txt       -> internal/safefile: files that are
+//	          |-> internal/maildir   the mail   -> complete or not there, on internal/disk
+//	          |-> internal/regclient    registers, asks for keys
+//	          |-> internal/mailclient, internal/message   the mail client's protocols and MIME
+//	          |-> internal/keyring    -> hybrid
+//	          |-> internal/config    xm.toml
+//	          |-> internal/metrics   figures for Prometheus, of the servers' observers
+//	          |-> internal/acme      the certificate, from an authority
+//	          |-> internal/trace     what became of a message, from the log
+//	          '-> hybrid        payloads and keys; pure
+//
 // Data goes to standard output and everything else to standard error. An action
 // returns an error, and only main prints it and exits, with ExitCode.
 package commands

@@ -10,31 +10,37 @@ import (
 	"xm/internal/config"
 )
 
-// pages of the manual, by the names that xm man knows.
-var pages = map[string]func(io.Writer, *cli.App) error{
-	"xm":      writeCommandsPage,
-	"xm.toml": writeSettingsPage,
-	"guide":   writeGuidePage,
-}
-
 func man() *cli.Command {
+	names := append([]string{"xm", "xm.toml"}, topics()...)
+	what := "xm(1) is about the commands, xm.toml(5) about the settings, and these about the rest:\n"
+	for _, name := range topics() {
+		text, _ := topic(name)
+		what += fmt.Sprintf("\n   %-13s  %s", "xm-"+name+"(7)", about(text))
+	}
 	return &cli.Command{
-		Name:      "man",
-		Usage:     "print a page of the manual, for man: xm man xm | man -l -",
-		ArgsUsage: "xm|xm.toml|guide",
-		Description: "xm(1) is about the commands, xm.toml(5) about the settings, and xm-guide(7) leads from\n" +
-			"nothing to mail on your own domain.",
+		Name:        "man",
+		Usage:       "print a page of the manual, for man: xm man xm | man -l -",
+		ArgsUsage:   strings.Join(names, "|"),
+		Description: what,
 		Action: func(c *cli.Context) error {
 			if err := wantArgs(c, 1, 1); err != nil {
 				return err
 			}
-			write, ok := pages[c.Args().First()]
-			if !ok {
-				return usageErrorf("the manual has no page %q", c.Args().First())
-			}
-			return write(c.App.Writer, c.App)
+			return writePage(c, strings.TrimPrefix(c.Args().First(), "xm-"))
 		},
 	}
+}
+
+func writePage(c *cli.Context, name string) error {
+	switch text, ok := topic(name); {
+	case name == "xm":
+		return writeCommandsPage(c.App.Writer, c.App)
+	case name == "xm.toml":
+		return writeSettingsPage(c.App.Writer, c.App)
+	case ok:
+		return writeTopicPage(c.App.Writer, c.App, name, text)
+	}
+	return usageErrorf("the manual has no page %q: see xm man --help", c.Args().First())
 }
 
 // roff writes a page in the language of man(7).
@@ -52,6 +58,11 @@ func (r *roff) text(lines string) {
 func (r *roff) section(name, text string) {
 	fmt.Fprintf(r, ".SH %s\n", escapeRoff(name))
 	r.text(text)
+}
+
+// seeAlso names another page, and those of section 7.
+func (r *roff) seeAlso(other string) {
+	r.section("SEE ALSO", other+", xm-"+strings.Join(topics(), "(7), xm-")+"(7)")
 }
 
 // item writes what is explained, in bold, and the text about it.
@@ -84,7 +95,7 @@ func writeCommandsPage(w io.Writer, app *cli.App) error {
 	r.section("COMMANDS", "Each has --help.")
 	r.commands(app.Name, app.Commands)
 	r.section("FILES", "./xm.toml, then xm/xm.toml in the user's config directory, then /etc/xm/xm.toml, unless --config or XM_CONFIG names another: see xm.toml(5).")
-	r.section("SEE ALSO", "xm-guide(7), xm.toml(5)")
+	r.seeAlso("xm.toml(5)")
 	_, err := io.WriteString(w, r.String())
 	return err
 }
@@ -156,7 +167,7 @@ func writeSettingsPage(w io.Writer, app *cli.App) error {
 	for block := range strings.SplitSeq(config.Reference, "\n\n") {
 		table = r.block(table, block)
 	}
-	r.section("SEE ALSO", "xm(1), xm-guide(7)")
+	r.seeAlso("xm(1)")
 	_, err := io.WriteString(w, r.String())
 	return err
 }

@@ -36,7 +36,7 @@ func serveAll(t *testing.T, settings string) (play func(service, text string) (h
 	dir := t.TempDir()
 	client := linetest.WriteCertificate(t, filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"))
 	file := filepath.Join(dir, "xm.toml")
-	text := settings + "\n[regd]\nkeys = \"keys\"\n[tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n"
+	text := "data_dir = \"data\"\n" + settings + "\n[regd]\nkeys = \"keys\"\n[tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

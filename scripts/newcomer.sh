@@ -148,6 +148,6 @@ while IFS= read -r line; do
     '    # '*) type_it root "${line#'    # '}" ;;
     '    '*'$ '*) who=${line%%'$ '*}; type_it "${who//' '/}" "${line#*'$ '}" ;;
   esac
-done <"$repo/commands/guide.txt"
+done <"$repo/commands/manual/guide.txt"
 [ "$commands" -gt 30 ] || fail "the guide has $commands commands alone"
 printf 'newcomer.sh: %d commands of the guide did what it says\n' "$commands"

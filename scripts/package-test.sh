@@ -45,7 +45,9 @@ done
 systemd-analyze security --offline=true --threshold=20 "$repo/scripts/systemd/xm.service" | tail -n 1
 
 step 'manual and completions'
-for page in man1/xm.1 man5/xm.toml.5 man7/xm-guide.7; do
+pages=(man1/xm.1 man5/xm.toml.5)
+for page in "$repo"/commands/manual/*.txt; do pages+=("man7/xm-$(basename "$page" .txt).7"); done
+for page in "${pages[@]}"; do
   gzip -cd "$system/usr/share/man/$page.gz" >"$work/page"
   # A page has no date: it would be another each day.
   findings=$(mandoc -T lint -W warning "$work/page" | grep -v 'missing date' || true)

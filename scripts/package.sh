@@ -51,7 +51,11 @@ program() {
   fi
   "$xm" man xm | gzip -n9 | put 644 usr/share/man/man1/xm.1.gz
   "$xm" man xm.toml | gzip -n9 | put 644 usr/share/man/man5/xm.toml.5.gz
-  "$xm" man guide | gzip -n9 | put 644 usr/share/man/man7/xm-guide.7.gz
+  local page
+  for page in commands/manual/*.txt; do
+    page=$(basename "$page" .txt)
+    "$xm" man "$page" | gzip -n9 | put 644 "usr/share/man/man7/xm-$page.7.gz"
+  done
   "$xm" completion bash | put 644 usr/share/bash-completion/completions/xm
   "$xm" completion zsh | put 644 usr/share/zsh/vendor-completions/_xm
   "$xm" completion fish | put 644 usr/share/fish/vendor_completions.d/xm.fish
