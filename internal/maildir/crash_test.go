@@ -51,6 +51,10 @@ var scenarios = map[string]func(*testing.T, *crashed){
 var journalScenarios = map[string]func(*testing.T, *crashed){
 	"checkpoint":                  checkpointed,
 	"checkpoint that failed":      failedCheckpoint,
+	"failure in both halves":      failureInBoth,
+	"rescue that failed":          failedRescue,
+	"failure, then a record":      failureThenRecord,
+	"failure, then a process":     failureThenProcess,
 	"deletion by another process": foreignDeletion,
 	"many":                        many,
 	"next process":                nextProcess,
@@ -80,6 +84,76 @@ func failedCheckpoint(t *testing.T, c *crashed) {
 	c.failOnce("*")
 	c.checkpoint()
 	c.deliver("three", 100, "alice")
+}
+
+// failureInBoth has a sync fail, when one half begins anew, that loses messages of
+// the other.
+func failureInBoth(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	c.deliver("one", 100, "alice")
+	c.store.journal.current = 1
+	c.deliver("two", 100, "alice")
+	c.failOnce("*")
+	c.checkpoint()
+}
+
+// failedRescue has the sync of the maildrops fail twice, and succeed when it is too
+// late for what was lost.
+func failedRescue(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	c.deliver("one", 100, "alice")
+	c.failCheckpoint()
+	c.checkpoint()
+}
+
+// failCheckpoint has a checkpoint fail for good.
+func (c *crashed) failCheckpoint() {
+	c.disk.Fault = fault{"sync", "*", syscall.EIO}.meets
+	c.checkpoint()
+	c.disk.Fault = nil
+}
+
+// failureThenRecord loses what a delivery has written that gets into the journal
+// later.
+func failureThenRecord(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	c.deliver("one", 100, "alice")
+	text := body("two", 700)
+	d, err := c.store.Begin([]string{"alice"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Abort()
+	fmt.Fprint(d, text)
+	size, _, content, err := d.content.finish()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.failOnce("*")
+	c.checkpoint()
+	recorded, err := d.record(d.name(), content)
+	if err == nil {
+		err = d.publish(d.name(), size, false)
+	}
+	if err != nil || recorded == nil {
+		t.Fatal(recorded, err)
+	}
+	recorded.done()
+	c.disk.Note(accepted{"alice", text})
+	c.checkpoint()
+}
+
+// failureThenProcess has a process end while its last messages are lost from the
+// maildrops.
+func failureThenProcess(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	c.deliver("one", 100, "alice")
+	c.failCheckpoint()
+	c.store = On(c.disk.Root(), "host")
+	if err := c.store.Recover(); err != nil {
+		t.Error(err)
+	}
+	c.deliver("two", 100, "alice")
 }
 
 // foreignDeletion deletes a message that another process has in its journal.

@@ -63,6 +63,7 @@ type half struct {
 	epoch   uint64 // of its records; others are of an earlier use
 	end     int64  // where the next record goes
 	mark    int    // of syncs, when it was begun
+	unsure  bool   // a SyncAll failed that may have lost messages of it, which are to be written anew
 	pending int    // messages that are in no maildrop, or not in all
 	closing bool   // it takes no records until it has begun anew
 	busy    bool   // ... and that is under way
@@ -88,10 +89,11 @@ type entry struct {
 }
 
 // add records a message, durably. The caller puts it into its maildrops and
-// calls done, or cancel.
-func (j *journal) add(r *record) (*entry, error) {
+// calls done, or cancel. lost is Store.lost from before anything of it was written
+// to its maildrops.
+func (j *journal) add(r *record, lost int64) (*entry, error) {
 	mark := j.syncs.mark()
-	e, err := j.write(r)
+	e, err := j.write(r, lost)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +104,7 @@ func (j *journal) add(r *record) (*entry, error) {
 	return e, nil
 }
 
-func (j *journal) write(r *record) (*entry, error) {
+func (j *journal) write(r *record, lost int64) (*entry, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	size := r.size()
@@ -121,6 +123,7 @@ func (j *journal) write(r *record) (*entry, error) {
 	j.places[r.name] = e.place
 	h.end += size
 	h.pending++
+	h.unsure = h.unsure || lost != j.store.lost.Load()
 	if j.timer == nil {
 		j.timer = time.AfterFunc(rest, j.flush)
 	}
@@ -234,8 +237,8 @@ func (j *journal) writeMarks(maildrops, names []string) (struck bool, err error)
 func (j *journal) checkpoint(half int) {
 	j.checkpointing.Lock()
 	defer j.checkpointing.Unlock()
-	err := j.store.root.SyncAll()
-	if err != nil {
+	err := j.syncAll()
+	if j.isUnsure(half) {
 		err = j.rescue(half, err)
 	}
 	if err == nil {
@@ -255,6 +258,27 @@ func (j *journal) checkpoint(half int) {
 	}
 }
 
+// syncAll makes durable what is in the maildrops. The kernel tells of an error
+// once: what it has lost, no later sync makes durable, nor tells of.
+func (j *journal) syncAll() error {
+	err := j.store.root.SyncAll()
+	if err != nil {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		j.store.lost.Add(1)
+		for i := range j.halves {
+			j.halves[i].unsure = true
+		}
+	}
+	return err
+}
+
+func (j *journal) isUnsure(half int) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.halves[half].unsure
+}
+
 // rescue writes the messages of a half once more, into new files, as nobody knows
 // which of the others were lost.
 func (j *journal) rescue(half int, cause error) error {
@@ -263,11 +287,14 @@ func (j *journal) rescue(half int, cause error) error {
 		err = j.store.putBack(records, whileRunning)
 	}
 	if err == nil {
-		err = j.store.root.SyncAll()
+		err = j.syncAll()
 	}
 	if err != nil {
 		return errors.Join(cause, err)
 	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.halves[half].unsure = false
 	return nil
 }
 
@@ -405,12 +432,14 @@ func (s *Store) recoverFrom(f disk.File) error {
 			return err
 		}
 		live = live || len(records) > 0
+		how := afterCrash
 		// As long as the system has not stopped, what a process wrote is there
-		// without its doing: records that are in no maildrop were never accepted.
+		// without its doing: records that are in no maildrop were never accepted. Those
+		// that are may have met a sync that failed.
 		if h.boot != "" && h.boot == s.boot {
-			continue
+			how = whileRunning
 		}
-		if err := s.putBack(records, afterCrash); err != nil {
+		if err := s.putBack(records, how); err != nil {
 			return fmt.Errorf("put back what a crash took: %w", err)
 		}
 	}
@@ -418,6 +447,7 @@ func (s *Store) recoverFrom(f disk.File) error {
 		return nil
 	}
 	if err := s.root.SyncAll(); err != nil {
+		s.lost.Add(1)
 		return err
 	}
 	for half := range 2 {

@@ -68,6 +68,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -105,6 +106,8 @@ type Store struct {
 	opening     sync.Mutex // guards what follows
 	journal     *journal   // nil while this process has none
 	nextOpening time.Time
+
+	lost atomic.Int64 // how often a SyncAll has failed, which may have lost what is not in the journal yet
 
 	preparing sync.Mutex // held by whoever makes directories
 

@@ -1,24 +1,23 @@
 package maildir
 
 import (
-	"bytes"
 	"errors"
 	"io/fs"
 	"os"
 	"path"
 
-	"xm/internal/disk"
 	"xm/internal/safefile"
 )
 
 // What putBack does with messages that are in their maildrops, and with others.
 const (
-	afterCrash   = iota // after a crash: write those that are damaged or missing
-	whileRunning        // while servers run: write all, but those that somebody has deleted
+	afterCrash   = iota // after a crash: write all
+	whileRunning        // where none was since they were recorded: write all, but those that somebody has deleted
 )
 
 // putBack writes messages of the journal into their maildrops, but for those that
-// were deleted there, and finishes deletions. Nothing of it is durable before
+// were deleted there, and finishes deletions. It trusts no file that is there: one
+// that a sync has failed for looks well, and is not on the disk. Nothing of it is durable before
 // SyncAll. A maildrop that is not there any more gets nothing.
 func (s *Store) putBack(records []*record, how int) error {
 	byMaildrop := map[string]map[string]wanted{}
@@ -63,7 +62,7 @@ func (s *Store) putInto(maildrop string, messages map[string]wanted, how int) er
 			switch m := messages[name]; {
 			case m.deleted || found[name]:
 				err = s.root.Remove(path.Join(dir, file))
-			case how == whileRunning || !s.holds(path.Join(dir, file), m.content):
+			default:
 				err = s.write(maildrop, m.record, path.Join(dir, file))
 			}
 			if found[name] = true; err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -94,12 +93,6 @@ func (s *Store) filesOf(dir string, messages map[string]wanted) (files []string,
 		return nil, nil
 	}
 	return files, err
-}
-
-// holds reports whether a file can be read and has that content.
-func (s *Store) holds(file string, content []byte) bool {
-	is, err := disk.ReadFile(s.root, file)
-	return err == nil && bytes.Equal(is, content)
 }
 
 // write makes a file anew, through tmp.
