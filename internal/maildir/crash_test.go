@@ -56,6 +56,7 @@ var journalScenarios = map[string]func(*testing.T, *crashed){
 	"failure, then a record":      failureThenRecord,
 	"failure, then a process":     failureThenProcess,
 	"deletion by another process": foreignDeletion,
+	"begin that failed":           failedBegin,
 	"many":                        many,
 	"next process":                nextProcess,
 	"refusal":                     refusal,
@@ -165,6 +166,19 @@ func foreignDeletion(t *testing.T, c *crashed) {
 	c.remove("alice", "one")
 	c.store = ours
 	c.deliver("two", 100, "alice")
+}
+
+// failedBegin deletes messages of a half that could not begin anew: the disk may
+// have its records still.
+func failedBegin(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	c.deliver("one", 100, "alice")
+	c.deliver("two", 100, "alice")
+	c.failOnce(journalName)
+	c.checkpoint()
+	c.remove("alice", "two")
+	c.store = On(c.disk.Root(), "host")
+	c.remove("alice", "one")
 }
 
 // many uses both halves of the journal more than once.

@@ -190,11 +190,20 @@ func beginHalf(f disk.File, half int, boot string, sync func() error) (epoch uin
 	if boot == "" {
 		boot = "-"
 	}
+	before := make([]byte, headerSize)
+	if _, err := f.ReadAt(before, start(half)); err != nil && err != io.EOF {
+		return 0, err
+	}
 	epoch = rand.Uint64()
 	b := make([]byte, headerSize)
 	copy(b, fmt.Sprintf("xm journal %016x %s\n", epoch, boot))
-	if _, err := f.WriteAt(b, start(half)); err != nil {
-		return 0, err
+	if _, err = f.WriteAt(b, start(half)); err == nil {
+		err = sync()
 	}
-	return epoch, sync()
+	if err != nil {
+		// The disk may still have the records, so others must find them to mark them.
+		_, undo := f.WriteAt(before, start(half))
+		return 0, errors.Join(err, undo)
+	}
+	return epoch, nil
 }
