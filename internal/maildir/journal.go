@@ -24,8 +24,8 @@ const journalName = ".journal"
 var halfSize int64 = 16 << 20
 
 // The octets of the journal that are locked: by the process that writes
-// records, as long as it runs, and by whoever begins a half anew or marks what
-// others have recorded.
+// records, as long as it runs, and by whoever begins a half anew, marks what others
+// have recorded, or puts messages back.
 const (
 	ownerByte = 0
 	marksByte = 1
@@ -53,6 +53,8 @@ type journal struct {
 	places  map[string]place // by the name of a message: the records that are still needed
 	closed  bool
 	timer   *time.Timer // of the checkpoint to come
+
+	marking sync.Mutex // held to mark records, and not while messages are put back
 
 	checkpoints   sync.WaitGroup
 	checkpointing sync.Mutex // one at a time
@@ -216,6 +218,8 @@ func (j *journal) strike(maildrops, names []string) error {
 }
 
 func (j *journal) writeMarks(maildrops, names []string) (struck bool, err error) {
+	j.marking.Lock()
+	defer j.marking.Unlock()
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, name := range names {
@@ -282,10 +286,7 @@ func (j *journal) isUnsure(half int) bool {
 // rescue writes the messages of a half once more, into new files, as nobody knows
 // which of the others were lost.
 func (j *journal) rescue(half int, cause error) error {
-	records, err := j.read(half)
-	if err == nil {
-		err = j.store.putBack(records, whileRunning)
-	}
+	err := j.rewrite(half)
 	if err == nil {
 		err = j.syncAll()
 	}
@@ -298,9 +299,19 @@ func (j *journal) rescue(half int, cause error) error {
 	return nil
 }
 
-func (j *journal) read(half int) ([]*record, error) {
+// rewrite is rescue without the sync. Whoever deletes a message meanwhile waits, so
+// that it does not come back.
+func (j *journal) rewrite(half int) error {
+	j.marking.Lock()
+	defer j.marking.Unlock()
+	if err := lockMarks(j.file); err != nil {
+		return err
+	}
 	_, records, err := readHalf(j.file, half)
-	return records, err
+	if err == nil {
+		err = j.store.putBack(records, whileRunning)
+	}
+	return errors.Join(err, unlockMarks(j.file))
 }
 
 // begin makes a half empty, durably: nothing of it comes back from then on.
@@ -367,7 +378,7 @@ func (s *Store) openJournal() (*journal, error) {
 		return nil, err
 	}
 	j := &journal{store: s, file: f, places: map[string]place{}, syncs: s.shared(func() error { return f.SyncData() })}
-	if err := j.prepare(); err != nil {
+	if err := errors.Join(j.prepare(), unlockMarks(f)); err != nil {
 		f.Close()
 		return nil, err
 	}
@@ -393,14 +404,19 @@ func openJournalFile(root disk.Dir, name string) (disk.File, error) {
 	return root.OpenFile(name, os.O_RDWR, 0)
 }
 
-// lockJournal opens the journal for its owner. The error is ErrLocked if another
-// process has it.
+// lockJournal opens the journal for its owner, with the marks locked. The error is
+// ErrLocked if another process has it, which has put back what is to be: the owner
+// locks the marks first, until then.
 func (s *Store) lockJournal(open func(root disk.Dir, name string) (disk.File, error)) (disk.File, error) {
 	f, err := open(s.root, journalName)
 	if err != nil {
 		return nil, err
 	}
-	if err := lockByte(f, ownerByte, unix.F_WRLCK, unix.F_OFD_SETLK); err != nil {
+	err = lockMarks(f)
+	if err == nil {
+		err = lockByte(f, ownerByte, unix.F_WRLCK, unix.F_OFD_SETLK)
+	}
+	if err != nil {
 		f.Close()
 		return nil, err
 	}
@@ -480,7 +496,7 @@ func (s *Store) strike(maildrop string, names []string) error {
 
 // strikeOthers marks what another process has recorded. Closing f ends the lock.
 func strikeOthers(f disk.File, maildrop string, names []string) error {
-	if err := lockByte(f, marksByte, unix.F_WRLCK, unix.F_OFD_SETLKW); err != nil {
+	if err := lockMarks(f); err != nil {
 		return err
 	}
 	wanted := map[string]bool{}

@@ -51,7 +51,7 @@ func (s *Store) putInto(maildrop string, messages map[string]wanted, how int) er
 	if _, err := s.makeDirs(maildrop); err != nil {
 		return err
 	}
-	found := map[string]bool{}
+	found := map[string]string{} // the files, by name
 	for _, dir := range []string{newDir, path.Join(maildrop, "cur")} {
 		files, err := s.filesOf(dir, messages)
 		if err != nil {
@@ -59,19 +59,21 @@ func (s *Store) putInto(maildrop string, messages map[string]wanted, how int) er
 		}
 		for _, file := range files {
 			name := unique(file)
-			switch m := messages[name]; {
-			case m.deleted || found[name]:
-				err = s.root.Remove(path.Join(dir, file))
+			m, at := messages[name], path.Join(dir, file)
+			switch {
+			case m.deleted || s.isAt(found[name]):
+				err = s.root.Remove(at)
 			default:
-				err = s.write(maildrop, m.record, path.Join(dir, file))
+				found[name] = at
+				err = s.write(maildrop, m.record, at)
 			}
-			if found[name] = true; err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
 		}
 	}
 	for name, m := range messages {
-		if how == whileRunning || m.deleted || found[name] {
+		if how == whileRunning || m.deleted || found[name] != "" {
 			continue
 		}
 		if err := s.write(maildrop, m.record, path.Join(newDir, name)); err != nil {
@@ -79,6 +81,16 @@ func (s *Store) putInto(maildrop string, messages map[string]wanted, how int) er
 		}
 	}
 	return nil
+}
+
+// isAt reports whether a message is still where it was found: other programs may
+// have moved it, and found it is twice then.
+func (s *Store) isAt(file string) bool {
+	if file == "" {
+		return false
+	}
+	_, err := s.root.Lstat(file)
+	return err == nil
 }
 
 // filesOf lists those files of a directory that hold the messages.
