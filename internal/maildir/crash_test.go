@@ -57,10 +57,31 @@ var journalScenarios = map[string]func(*testing.T, *crashed){
 	"failure, then a process":     failureThenProcess,
 	"deletion by another process": foreignDeletion,
 	"begin that failed":           failedBegin,
-	"many":                        many,
-	"next process":                nextProcess,
-	"refusal":                     refusal,
-	"clean end":                   cleanEnd,
+	"removed maildrop": func(t *testing.T, c *crashed) {
+		c.prepare("alice")
+		c.deliver("one", 100, "alice", "bob")
+		c.checkpoint()
+		c.removeMaildrop(t)
+	},
+	"removed and made anew": func(t *testing.T, c *crashed) {
+		c.prepare("alice")
+		c.deliver("one", 100, "alice", "bob")
+		c.removeMaildrop(t)
+		c.deliver("two", 100, "alice")
+	},
+	"removed by another process": func(t *testing.T, c *crashed) {
+		c.prepare("alice")
+		c.deliver("one", 100, "alice", "bob")
+		ours := c.store
+		c.store = On(c.disk.Root(), "host")
+		c.removeMaildrop(t)
+		c.store = ours
+		c.deliver("two", 100, "alice")
+	},
+	"many":         many,
+	"next process": nextProcess,
+	"refusal":      refusal,
+	"clean end":    cleanEnd,
 }
 
 // checkpointed has another program delete a message that has left the journal, and
@@ -166,6 +187,20 @@ func foreignDeletion(t *testing.T, c *crashed) {
 	c.remove("alice", "one")
 	c.store = ours
 	c.deliver("two", 100, "alice")
+}
+
+// removeMaildrop removes alice, who has one message.
+func (c *crashed) removeMaildrop(t *testing.T) {
+	c.disk.Note(deleting{"alice", body("one", 100)})
+	for _, name := range []string{c.find(t, body("one", 100)), "alice/new", "alice/cur", "alice/tmp", "alice"} {
+		if err := c.disk.Root().Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.store.Forget("alice"); err != nil {
+		t.Fatal(err)
+	}
+	c.disk.Note(deleted{"alice", body("one", 100)})
 }
 
 // failedBegin deletes messages of a half that could not begin anew: the disk may

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -491,17 +493,48 @@ func (s *Store) strike(maildrop string, names []string) error {
 		return err
 	}
 	defer f.Close()
-	return strikeOthers(f, maildrop, names)
-}
-
-// strikeOthers marks what another process has recorded. Closing f ends the lock.
-func strikeOthers(f disk.File, maildrop string, names []string) error {
-	if err := lockMarks(f); err != nil {
-		return err
-	}
 	wanted := map[string]bool{}
 	for _, name := range names {
 		wanted[name] = true
+	}
+	return strikeOthers(f, maildrop, func(name string) bool { return wanted[name] })
+}
+
+// Forget has no crash bring back anything of a maildrop, whose directory somebody has
+// removed: a user who gets the name later must not get the mail of the one before.
+func (s *Store) Forget(maildrop string) error {
+	s.setReady(maildrop, false)
+	if err := s.root.Sync(); err != nil {
+		return err
+	}
+	s.opening.Lock()
+	j := s.journal
+	s.opening.Unlock()
+	if j != nil {
+		return j.strike([]string{maildrop}, j.names())
+	}
+	f, err := openJournalFile(s.root, journalName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return strikeOthers(f, maildrop, func(string) bool { return true })
+}
+
+// names are those of all messages in the journal.
+func (j *journal) names() []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Collect(maps.Keys(j.places))
+}
+
+// strikeOthers marks what another process has recorded. Closing f ends the lock.
+func strikeOthers(f disk.File, maildrop string, wanted func(name string) bool) error {
+	if err := lockMarks(f); err != nil {
+		return err
 	}
 	struck := false
 	for half := range 2 {
@@ -510,7 +543,7 @@ func strikeOthers(f disk.File, maildrop string, names []string) error {
 			return err
 		}
 		for _, r := range records {
-			if !wanted[r.name] {
+			if !wanted(r.name) {
 				continue
 			}
 			n, err := r.strike(f, r.offset, []string{maildrop})
