@@ -19,6 +19,8 @@ import (
 // What the journal holds: two halves, each with a header and records one after
 // the other. One half takes records while the other's messages are made durable
 // in their maildrops, all together.
+//
+// It is no part of a copy: it holds what was deleted long ago, too.
 const journalName = ".journal"
 
 // halfSize is one for all programs. A message that would not fit gets its own
@@ -440,6 +442,10 @@ func (s *Store) Recover() error {
 	defer f.Close()
 	return s.recoverFrom(f)
 }
+
+// IsJournal reports whether a file of the data directory is one that a copy has no
+// use for, if Recover was called before.
+func IsJournal(name string) bool { return name == journalName }
 
 // recoverFrom leaves a journal without records.
 func (s *Store) recoverFrom(f disk.File) error {
