@@ -140,14 +140,15 @@ func On(root disk.Dir, host string) *Store {
 		drops: map[string]*drop{}, elsewhere: map[string]bool{}, usage: map[string]*remembered{}}
 }
 
-// bootID is another after each start of the system (random(4)).
-func bootID() string {
+// bootID is another after each start of the system (random(4)). It is read before a
+// server takes from itself the right to read it.
+var bootID = sync.OnceValue(func() string {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return "" // what is in the journal is then compared with the maildrops in any case
 	}
 	return strings.TrimSpace(string(id))
-}
+})
 
 func (s *Store) report(err error) {
 	if s.Trouble != nil {
