@@ -34,6 +34,11 @@ var scenarios = map[string]func(*testing.T, *crashed){
 	"no message":     func(t *testing.T, c *crashed) { c.prepare("alice") },
 	"two recipients": func(t *testing.T, c *crashed) { c.prepare("alice"); c.deliver("one", 100, "alice", "bob") },
 	"large":          func(t *testing.T, c *crashed) { c.prepare("alice"); c.deliver("one", 100_000, "alice") },
+	"a little large": func(t *testing.T, c *crashed) { // its end alone would fit into the journal
+		c.prepare("alice")
+		c.deliver("one", 73_000, "alice")
+		c.deliver("two", 100, "alice")
+	},
 	"one by one": func(t *testing.T, c *crashed) {
 		c.prepare("alice")
 		c.deliver("one", 100, "alice")
@@ -52,6 +57,10 @@ var journalScenarios = map[string]func(*testing.T, *crashed){
 	"checkpoint":                  checkpointed,
 	"checkpoint that failed":      failedCheckpoint,
 	"failure in both halves":      failureInBoth,
+	"during a checkpoint":         duringCheckpoint,
+	"before a message is linked":  beforeLink,
+	"deletions in both halves":    deletionsInBoth,
+	"moved and deleted":           movedAndDeleted,
 	"rescue that failed":          failedRescue,
 	"failure, then a record":      failureThenRecord,
 	"failure, then a process":     failureThenProcess,
@@ -106,6 +115,60 @@ func failedCheckpoint(t *testing.T, c *crashed) {
 	c.failOnce("*")
 	c.checkpoint()
 	c.deliver("three", 100, "alice")
+}
+
+// duringCheckpoint has a message come while a half begins anew.
+func duringCheckpoint(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	c.deliver("one", 100, "alice")
+	c.disk.During = func(name string) {
+		if name == "*" {
+			c.disk.During = nil
+			c.deliver("two", 100, "alice")
+		}
+	}
+	c.checkpoint()
+}
+
+// beforeLink has a half asked to begin anew while a message of it is in no maildrop.
+func beforeLink(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	c.disk.Fault = func(op, name string) error {
+		if op == "link" {
+			c.disk.Fault = nil
+			c.checkpoint()
+		}
+		return nil
+	}
+	c.deliver("one", 100, "alice")
+	c.store.journal.checkpoints.Wait()
+	if end := c.store.journal.halves[0].end; end != headerSize {
+		t.Errorf("the half has not begun anew: it ends at %d", end)
+	}
+}
+
+// deletionsInBoth deletes messages of both halves at once, in its own process and
+// from another.
+func deletionsInBoth(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	for i := range 2 {
+		c.store.journal.current = i
+		c.deliver(fmt.Sprint("one", i), 100, "alice")
+		c.deliver("two", 100, "bob")
+		c.deliver(fmt.Sprint("three", i), 100, "alice")
+		c.deliver("four", 100, "bob")
+	}
+	c.remove("alice", "one")
+	c.store = On(c.disk.Root(), "host")
+	c.remove("alice", "three")
+}
+
+// movedAndDeleted deletes a message that another program has moved to cur.
+func movedAndDeleted(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	c.deliver("one", 100, "alice")
+	c.rename(t, "one")
+	c.remove("alice", "one")
 }
 
 // failureInBoth has a sync fail, when one half begins anew, that loses messages of
@@ -561,7 +624,7 @@ func check(after *disktest.Disk, notes []any) error {
 // whole reports whether a text is one that deliver has sent.
 func whole(text string) bool {
 	id, _, _ := strings.Cut(text, " ")
-	return text != "" && slices.ContainsFunc([]int{100, 600, 700, 100_000}, func(n int) bool { return text == body(id, n) })
+	return text != "" && slices.ContainsFunc([]int{100, 600, 700, 73_000, 100_000}, func(n int) bool { return text == body(id, n) })
 }
 
 func kept(note any, maildrop string, there []string, notes []any) error {
