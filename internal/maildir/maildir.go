@@ -260,17 +260,34 @@ func (s *Store) anyElsewhere(names []string) bool {
 	return len(s.elsewhere) > 0 && slices.ContainsFunc(names, func(name string) bool { return s.elsewhere[name] })
 }
 
-// makeDirs returns what it has made, also when it fails.
+// makeDirs returns what it has made, also when it fails. What root makes belongs to
+// the owner of the data directory, who delivers there.
 func (s *Store) makeDirs(name string) (made []string, err error) {
 	for _, dir := range []string{name, path.Join(name, "tmp"), path.Join(name, "new"), path.Join(name, "cur")} {
 		err := s.root.Mkdir(dir, 0o700)
 		if err == nil {
 			made = append(made, dir)
-		} else if !errors.Is(err, fs.ErrExist) {
+			err = s.giveAway(dir)
+		}
+		if err != nil && !errors.Is(err, fs.ErrExist) {
 			return made, err
 		}
 	}
 	return made, nil
+}
+
+// giveAway gives a directory to the owner of the one that it is in.
+func (s *Store) giveAway(dir string) error {
+	parent, err := s.root.Stat(path.Dir(dir))
+	if err != nil {
+		return err
+	}
+	d, err := s.root.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return safefile.GiveTo(d, parent)
 }
 
 // leftOver is the age at which a file in tmp is nobody's any more.

@@ -1,6 +1,9 @@
 package maildir
 
 import (
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -68,6 +71,46 @@ func TestMoveWhilePuttingBack(t *testing.T) {
 	}
 	if n := rescued(t, "open", "alice/new", func(c *crashed) { c.unlink(t, "one") }, func() {}); n != 0 {
 		t.Errorf("%d messages", n)
+	}
+}
+
+// What root makes is the server's.
+func TestOwners(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs to be root")
+	}
+	const server = 65534
+	s, dir := newStore(t)
+	if err := os.Chown(dir, server, server); err != nil {
+		t.Fatal(err)
+	}
+	deliver(t, s, "hello\r\n", "alice")
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "alice/new")); err != nil {
+		t.Fatal(err)
+	}
+	s, err := New(dir, "host")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.putBack([]*record{{name: "1", maildrops: []string{"alice"}, deleted: []bool{false}}}, afterCrash); err != nil {
+		t.Fatal(err)
+	}
+	err = filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		st, err := e.Info()
+		if err == nil && st.Sys().(*syscall.Stat_t).Uid != server {
+			t.Errorf("%s is root's", name)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
 
