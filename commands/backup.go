@@ -15,6 +15,7 @@ import (
 
 	"xm/internal/config"
 	"xm/internal/disk"
+	"xm/internal/maildir"
 	"xm/internal/safefile"
 )
 
@@ -61,6 +62,9 @@ func runBackup(c *cli.Context) error {
 	b := &copier{c: c, progress: newProgress(c, -1)}
 	defer b.progress.finish()
 	err = b.publish(to, func(dir string) error {
+		if err := putBack(cfg); err != nil {
+			return err
+		}
 		if err := b.tree(cfg.DataDir, filepath.Join(dir, backupData)); err != nil {
 			return err
 		}
@@ -71,6 +75,16 @@ func runBackup(c *cli.Context) error {
 	}
 	say(c, "%s: %d files", to, b.files)
 	return nil
+}
+
+// putBack has all messages in their maildrops, after a crash too: the journal is not
+// copied. It changes while it is read, and a copy would bring back what was deleted.
+func putBack(cfg config.Config) error {
+	store, err := maildir.New(cfg.DataDir, cfg.Hostname)
+	if err != nil {
+		return err
+	}
+	return errors.Join(store.Recover(), store.Close())
 }
 
 // settings copies what is not in the data directory, as far as it exists.
@@ -243,7 +257,7 @@ func (b *copier) entries(from string, f func(fs.DirEntry) error) error {
 		if err := b.c.Context.Err(); err != nil {
 			return err
 		}
-		if !e.IsDir() && !e.Type().IsRegular() || strings.HasPrefix(e.Name(), safefile.TempPrefix) {
+		if !e.IsDir() && !e.Type().IsRegular() || strings.HasPrefix(e.Name(), safefile.TempPrefix) || maildir.IsJournal(e.Name()) {
 			continue
 		}
 		if err := f(e); err != nil {

@@ -7,7 +7,49 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"xm/internal/maildir"
 )
+
+// The journal is not copied: it holds messages that were deleted.
+func TestBackupWithoutJournal(t *testing.T) {
+	dir := t.TempDir()
+	data := filepath.Join(dir, "data")
+	if err := os.Mkdir(data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	store, err := maildir.New(data, "host")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	d, err := store.Begin([]string{"alice"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Abort()
+	fmt.Fprint(d, "hello\r\n")
+	if err := d.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("xm", "backup", "saved")
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	copied, err := os.ReadDir(filepath.Join(dir, "saved", "data"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range copied {
+		if maildir.IsJournal(e.Name()) {
+			t.Errorf("%s is copied", e.Name())
+		}
+	}
+	if messages, err := filepath.Glob(filepath.Join(dir, "saved", "data", "alice", "new", "*")); err != nil || len(messages) != 1 {
+		t.Errorf("%v, %v", messages, err)
+	}
+}
 
 // Messages that move while they are copied are copied, once.
 func TestBackupOfMovingMail(t *testing.T) {

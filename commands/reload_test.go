@@ -146,3 +146,23 @@ func TestReload(t *testing.T) {
 
 // landlock_create_ruleset(2), which tells the version with flag 1.
 const sysLandlockCreateRuleset = 444
+
+// After a reload, in the sandbox, the journal still tells a crash of the system from
+// the end of the process.
+func TestJournalAfterReload(t *testing.T) {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		t.Skip(err)
+	}
+	s := startSystem(t, t.TempDir())
+	s.must("server", "", "user", "add", "alice", "--password-file", s.file("alice.password", "secret\n"))
+	s.reload("mail.example.org", "")
+	s.dialog("smtp", "S: 220 *\nC: HELO a\nS: 250 *\nC: MAIL FROM:<>\nS: 250 *\nC: RCPT TO:<alice>\nS: 250 *\nC: DATA\nS: 354 *\nC: x\nC: .\nS: 250 *\nC: QUIT\nS: 221 *\nX\n")
+	journal, err := os.ReadFile(filepath.Join(s.dir, "data", ".journal"))
+	if header, _, _ := strings.Cut(string(journal), "\n"); err != nil || !strings.HasSuffix(header+"\n", " "+string(boot)) {
+		t.Errorf("the journal begins with %q, %v", header, err)
+	}
+	if err := s.stop(syscall.SIGTERM); err != nil {
+		t.Errorf("%v\n%s", err, s.log)
+	}
+}

@@ -193,7 +193,7 @@ func (o operator) removeAll(name userdb.Name, exists bool, dirs []string) error 
 	}
 	defer root.Close()
 	for _, dir := range append([]string{name.String()}, dirs...) {
-		if err := root.RemoveAll(dir); err != nil {
+		if err := errors.Join(root.RemoveAll(dir), store.Forget(dir)); err != nil {
 			return err
 		}
 	}

@@ -34,6 +34,11 @@ var scenarios = map[string]func(*testing.T, *crashed){
 	"no message":     func(t *testing.T, c *crashed) { c.prepare("alice") },
 	"two recipients": func(t *testing.T, c *crashed) { c.prepare("alice"); c.deliver("one", 100, "alice", "bob") },
 	"large":          func(t *testing.T, c *crashed) { c.prepare("alice"); c.deliver("one", 100_000, "alice") },
+	"a little large": func(t *testing.T, c *crashed) { // its end alone would fit into the journal
+		c.prepare("alice")
+		c.deliver("one", 73_000, "alice")
+		c.deliver("two", 100, "alice")
+	},
 	"one by one": func(t *testing.T, c *crashed) {
 		c.prepare("alice")
 		c.deliver("one", 100, "alice")
@@ -52,11 +57,41 @@ var scenarios = map[string]func(*testing.T, *crashed){
 var journalScenarios = map[string]func(*testing.T, *crashed){
 	"checkpoint":                  checkpointed,
 	"checkpoint that failed":      failedCheckpoint,
+	"failure in both halves":      failureInBoth,
+	"during a checkpoint":         duringCheckpoint,
+	"before a message is linked":  beforeLink,
+	"deletions in both halves":    deletionsInBoth,
+	"moved and deleted":           movedAndDeleted,
+	"rescue that failed":          failedRescue,
+	"failure, then a record":      failureThenRecord,
+	"failure, then a process":     failureThenProcess,
 	"deletion by another process": foreignDeletion,
-	"many":                        many,
-	"next process":                nextProcess,
-	"refusal":                     refusal,
-	"clean end":                   cleanEnd,
+	"begin that failed":           failedBegin,
+	"removed maildrop": func(t *testing.T, c *crashed) {
+		c.prepare("alice")
+		c.deliver("one", 100, "alice", "bob")
+		c.checkpoint()
+		c.removeMaildrop(t)
+	},
+	"removed and made anew": func(t *testing.T, c *crashed) {
+		c.prepare("alice")
+		c.deliver("one", 100, "alice", "bob")
+		c.removeMaildrop(t)
+		c.deliver("two", 100, "alice")
+	},
+	"removed by another process": func(t *testing.T, c *crashed) {
+		c.prepare("alice")
+		c.deliver("one", 100, "alice", "bob")
+		ours := c.store
+		c.store = On(c.disk.Root(), "host")
+		c.removeMaildrop(t)
+		c.store = ours
+		c.deliver("two", 100, "alice")
+	},
+	"many":         many,
+	"next process": nextProcess,
+	"refusal":      refusal,
+	"clean end":    cleanEnd,
 }
 
 // checkpointed has another program delete a message that has left the journal, and
@@ -83,6 +118,130 @@ func failedCheckpoint(t *testing.T, c *crashed) {
 	c.deliver("three", 100, "alice")
 }
 
+// duringCheckpoint has a message come while a half begins anew.
+func duringCheckpoint(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	c.deliver("one", 100, "alice")
+	c.disk.During = func(name string) {
+		if name == "*" {
+			c.disk.During = nil
+			c.deliver("two", 100, "alice")
+		}
+	}
+	c.checkpoint()
+}
+
+// beforeLink has a half asked to begin anew while a message of it is in no maildrop.
+func beforeLink(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	c.disk.Fault = func(op, name string) error {
+		if op == "link" {
+			c.disk.Fault = nil
+			c.checkpoint()
+		}
+		return nil
+	}
+	c.deliver("one", 100, "alice")
+	c.store.journal.checkpoints.Wait()
+	if end := c.store.journal.halves[0].end; end != headerSize {
+		t.Errorf("the half has not begun anew: it ends at %d", end)
+	}
+}
+
+// deletionsInBoth deletes messages of both halves at once, in its own process and
+// from another.
+func deletionsInBoth(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	for i := range 2 {
+		c.store.journal.current = i
+		c.deliver(fmt.Sprint("one", i), 100, "alice")
+		c.deliver("two", 100, "bob")
+		c.deliver(fmt.Sprint("three", i), 100, "alice")
+		c.deliver("four", 100, "bob")
+	}
+	c.remove("alice", "one")
+	c.store = On(c.disk.Root(), "host")
+	c.remove("alice", "three")
+}
+
+// movedAndDeleted deletes a message that another program has moved to cur.
+func movedAndDeleted(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	c.deliver("one", 100, "alice")
+	c.rename(t, "one")
+	c.remove("alice", "one")
+}
+
+// failureInBoth has a sync fail, when one half begins anew, that loses messages of
+// the other.
+func failureInBoth(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	c.deliver("one", 100, "alice")
+	c.store.journal.current = 1
+	c.deliver("two", 100, "alice")
+	c.failOnce("*")
+	c.checkpoint()
+}
+
+// failedRescue has the sync of the maildrops fail twice, and succeed when it is too
+// late for what was lost.
+func failedRescue(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	c.deliver("one", 100, "alice")
+	c.failCheckpoint()
+	c.checkpoint()
+}
+
+// failCheckpoint has a checkpoint fail for good.
+func (c *crashed) failCheckpoint() {
+	c.disk.Fault = fault{"sync", "*", syscall.EIO}.meets
+	c.checkpoint()
+	c.disk.Fault = nil
+}
+
+// failureThenRecord loses what a delivery has written that gets into the journal
+// later.
+func failureThenRecord(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	c.deliver("one", 100, "alice")
+	text := body("two", 700)
+	d, err := c.store.Begin([]string{"alice"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Abort()
+	fmt.Fprint(d, text)
+	size, _, content, err := d.content.finish()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.failOnce("*")
+	c.checkpoint()
+	recorded, err := d.record(d.name(), content)
+	if err == nil {
+		err = d.publish(d.name(), size, false)
+	}
+	if err != nil || recorded == nil {
+		t.Fatal(recorded, err)
+	}
+	recorded.done()
+	c.disk.Note(accepted{"alice", text})
+	c.checkpoint()
+}
+
+// failureThenProcess has a process end while its last messages are lost from the
+// maildrops.
+func failureThenProcess(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	c.deliver("one", 100, "alice")
+	c.failCheckpoint()
+	c.store = On(c.disk.Root(), "host")
+	if err := c.store.Recover(); err != nil {
+		t.Error(err)
+	}
+	c.deliver("two", 100, "alice")
+}
+
 // foreignDeletion deletes a message that another process has in its journal.
 func foreignDeletion(t *testing.T, c *crashed) {
 	c.prepare("alice")
@@ -92,6 +251,33 @@ func foreignDeletion(t *testing.T, c *crashed) {
 	c.remove("alice", "one")
 	c.store = ours
 	c.deliver("two", 100, "alice")
+}
+
+// removeMaildrop removes alice, who has one message.
+func (c *crashed) removeMaildrop(t *testing.T) {
+	c.disk.Note(deleting{"alice", body("one", 100)})
+	for _, name := range []string{c.find(t, body("one", 100)), "alice/new", "alice/cur", "alice/tmp", "alice"} {
+		if err := c.disk.Root().Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.store.Forget("alice"); err != nil {
+		t.Fatal(err)
+	}
+	c.disk.Note(deleted{"alice", body("one", 100)})
+}
+
+// failedBegin deletes messages of a half that could not begin anew: the disk may
+// have its records still.
+func failedBegin(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	c.deliver("one", 100, "alice")
+	c.deliver("two", 100, "alice")
+	c.failOnce(journalName)
+	c.checkpoint()
+	c.remove("alice", "two")
+	c.store = On(c.disk.Root(), "host")
+	c.remove("alice", "one")
 }
 
 // many uses both halves of the journal more than once.
@@ -472,7 +658,7 @@ func check(after *disktest.Disk, notes []any) error {
 // whole reports whether a text is one that deliver has sent.
 func whole(text string) bool {
 	id, _, _ := strings.Cut(text, " ")
-	return text != "" && slices.ContainsFunc([]int{100, 600, 700, 100_000}, func(n int) bool { return text == body(id, n) })
+	return text != "" && slices.ContainsFunc([]int{100, 600, 700, 73_000, 100_000}, func(n int) bool { return text == body(id, n) })
 }
 
 func kept(note any, maildrop string, there []string, notes []any) error {

@@ -21,6 +21,7 @@ type Delivery struct {
 	store     *Store
 	maildrops []string
 	unique    string // the beginning of the message's name
+	lost      int64  // Store.lost when it began
 	home      *drop  // the first maildrop, whose tmp the message is in
 	inTmp     bool   // under its unique name, until Commit
 	file      disk.File
@@ -37,7 +38,7 @@ func (s *Store) Begin(maildrops []string) (*Delivery, error) {
 		return nil, errors.New("a message for nobody")
 	}
 	// Sorted, the quotas are locked in one order; a name given twice counts once.
-	d := &Delivery{store: s, unique: s.uniqueName(), maildrops: slices.Compact(slices.Sorted(slices.Values(maildrops)))}
+	d := &Delivery{store: s, unique: s.uniqueName(), lost: s.lost.Load(), maildrops: slices.Compact(slices.Sorted(slices.Values(maildrops)))}
 	for _, name := range d.maildrops[1:] {
 		if err := s.prepare(name); err != nil {
 			return nil, err
@@ -127,7 +128,7 @@ func (d *Delivery) record(name string, content []byte) (*entry, error) {
 	if j == nil || !r.valid() {
 		return nil, nil
 	}
-	e, err := j.add(r)
+	e, err := j.add(r, d.lost)
 	if errors.Is(err, errNoRoom) {
 		return nil, nil
 	}

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,6 +19,8 @@ import (
 // What the journal holds: two halves, each with a header and records one after
 // the other. One half takes records while the other's messages are made durable
 // in their maildrops, all together.
+//
+// It is no part of a copy: it holds what was deleted long ago, too.
 const journalName = ".journal"
 
 // halfSize is one for all programs. A message that would not fit gets its own
@@ -24,8 +28,8 @@ const journalName = ".journal"
 var halfSize int64 = 16 << 20
 
 // The octets of the journal that are locked: by the process that writes
-// records, as long as it runs, and by whoever begins a half anew or marks what
-// others have recorded.
+// records, as long as it runs, and by whoever begins a half anew, marks what others
+// have recorded, or puts messages back.
 const (
 	ownerByte = 0
 	marksByte = 1
@@ -54,6 +58,8 @@ type journal struct {
 	closed  bool
 	timer   *time.Timer // of the checkpoint to come
 
+	marking sync.Mutex // held to mark records, and not while messages are put back
+
 	checkpoints   sync.WaitGroup
 	checkpointing sync.Mutex // one at a time
 }
@@ -63,6 +69,7 @@ type half struct {
 	epoch   uint64 // of its records; others are of an earlier use
 	end     int64  // where the next record goes
 	mark    int    // of syncs, when it was begun
+	unsure  bool   // a SyncAll failed that may have lost messages of it, which are to be written anew
 	pending int    // messages that are in no maildrop, or not in all
 	closing bool   // it takes no records until it has begun anew
 	busy    bool   // ... and that is under way
@@ -88,10 +95,11 @@ type entry struct {
 }
 
 // add records a message, durably. The caller puts it into its maildrops and
-// calls done, or cancel.
-func (j *journal) add(r *record) (*entry, error) {
+// calls done, or cancel. lost is Store.lost from before anything of it was written
+// to its maildrops.
+func (j *journal) add(r *record, lost int64) (*entry, error) {
 	mark := j.syncs.mark()
-	e, err := j.write(r)
+	e, err := j.write(r, lost)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +110,7 @@ func (j *journal) add(r *record) (*entry, error) {
 	return e, nil
 }
 
-func (j *journal) write(r *record) (*entry, error) {
+func (j *journal) write(r *record, lost int64) (*entry, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	size := r.size()
@@ -121,6 +129,7 @@ func (j *journal) write(r *record) (*entry, error) {
 	j.places[r.name] = e.place
 	h.end += size
 	h.pending++
+	h.unsure = h.unsure || lost != j.store.lost.Load()
 	if j.timer == nil {
 		j.timer = time.AfterFunc(rest, j.flush)
 	}
@@ -213,6 +222,8 @@ func (j *journal) strike(maildrops, names []string) error {
 }
 
 func (j *journal) writeMarks(maildrops, names []string) (struck bool, err error) {
+	j.marking.Lock()
+	defer j.marking.Unlock()
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, name := range names {
@@ -234,8 +245,8 @@ func (j *journal) writeMarks(maildrops, names []string) (struck bool, err error)
 func (j *journal) checkpoint(half int) {
 	j.checkpointing.Lock()
 	defer j.checkpointing.Unlock()
-	err := j.store.root.SyncAll()
-	if err != nil {
+	err := j.syncAll()
+	if j.isUnsure(half) {
 		err = j.rescue(half, err)
 	}
 	if err == nil {
@@ -255,25 +266,56 @@ func (j *journal) checkpoint(half int) {
 	}
 }
 
+// syncAll makes durable what is in the maildrops. The kernel tells of an error
+// once: what it has lost, no later sync makes durable, nor tells of.
+func (j *journal) syncAll() error {
+	err := j.store.root.SyncAll()
+	if err != nil {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		j.store.lost.Add(1)
+		for i := range j.halves {
+			j.halves[i].unsure = true
+		}
+	}
+	return err
+}
+
+func (j *journal) isUnsure(half int) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.halves[half].unsure
+}
+
 // rescue writes the messages of a half once more, into new files, as nobody knows
 // which of the others were lost.
 func (j *journal) rescue(half int, cause error) error {
-	records, err := j.read(half)
+	err := j.rewrite(half)
 	if err == nil {
-		err = j.store.putBack(records, whileRunning)
-	}
-	if err == nil {
-		err = j.store.root.SyncAll()
+		err = j.syncAll()
 	}
 	if err != nil {
 		return errors.Join(cause, err)
 	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.halves[half].unsure = false
 	return nil
 }
 
-func (j *journal) read(half int) ([]*record, error) {
+// rewrite is rescue without the sync. Whoever deletes a message meanwhile waits, so
+// that it does not come back.
+func (j *journal) rewrite(half int) error {
+	j.marking.Lock()
+	defer j.marking.Unlock()
+	if err := lockMarks(j.file); err != nil {
+		return err
+	}
 	_, records, err := readHalf(j.file, half)
-	return records, err
+	if err == nil {
+		err = j.store.putBack(records, whileRunning)
+	}
+	return errors.Join(err, unlockMarks(j.file))
 }
 
 // begin makes a half empty, durably: nothing of it comes back from then on.
@@ -340,7 +382,7 @@ func (s *Store) openJournal() (*journal, error) {
 		return nil, err
 	}
 	j := &journal{store: s, file: f, places: map[string]place{}, syncs: s.shared(func() error { return f.SyncData() })}
-	if err := j.prepare(); err != nil {
+	if err := errors.Join(j.prepare(), unlockMarks(f)); err != nil {
 		f.Close()
 		return nil, err
 	}
@@ -366,14 +408,19 @@ func openJournalFile(root disk.Dir, name string) (disk.File, error) {
 	return root.OpenFile(name, os.O_RDWR, 0)
 }
 
-// lockJournal opens the journal for its owner. The error is ErrLocked if another
-// process has it.
+// lockJournal opens the journal for its owner, with the marks locked. The error is
+// ErrLocked if another process has it, which has put back what is to be: the owner
+// locks the marks first, until then.
 func (s *Store) lockJournal(open func(root disk.Dir, name string) (disk.File, error)) (disk.File, error) {
 	f, err := open(s.root, journalName)
 	if err != nil {
 		return nil, err
 	}
-	if err := lockByte(f, ownerByte, unix.F_WRLCK, unix.F_OFD_SETLK); err != nil {
+	err = lockMarks(f)
+	if err == nil {
+		err = lockByte(f, ownerByte, unix.F_WRLCK, unix.F_OFD_SETLK)
+	}
+	if err != nil {
 		f.Close()
 		return nil, err
 	}
@@ -396,6 +443,10 @@ func (s *Store) Recover() error {
 	return s.recoverFrom(f)
 }
 
+// IsJournal reports whether a file of the data directory is one that a copy has no
+// use for, if Recover was called before.
+func IsJournal(name string) bool { return name == journalName }
+
 // recoverFrom leaves a journal without records.
 func (s *Store) recoverFrom(f disk.File) error {
 	live := false
@@ -405,12 +456,14 @@ func (s *Store) recoverFrom(f disk.File) error {
 			return err
 		}
 		live = live || len(records) > 0
+		how := afterCrash
 		// As long as the system has not stopped, what a process wrote is there
-		// without its doing: records that are in no maildrop were never accepted.
+		// without its doing: records that are in no maildrop were never accepted. Those
+		// that are may have met a sync that failed.
 		if h.boot != "" && h.boot == s.boot {
-			continue
+			how = whileRunning
 		}
-		if err := s.putBack(records, afterCrash); err != nil {
+		if err := s.putBack(records, how); err != nil {
 			return fmt.Errorf("put back what a crash took: %w", err)
 		}
 	}
@@ -418,6 +471,7 @@ func (s *Store) recoverFrom(f disk.File) error {
 		return nil
 	}
 	if err := s.root.SyncAll(); err != nil {
+		s.lost.Add(1)
 		return err
 	}
 	for half := range 2 {
@@ -445,17 +499,48 @@ func (s *Store) strike(maildrop string, names []string) error {
 		return err
 	}
 	defer f.Close()
-	return strikeOthers(f, maildrop, names)
-}
-
-// strikeOthers marks what another process has recorded. Closing f ends the lock.
-func strikeOthers(f disk.File, maildrop string, names []string) error {
-	if err := lockByte(f, marksByte, unix.F_WRLCK, unix.F_OFD_SETLKW); err != nil {
-		return err
-	}
 	wanted := map[string]bool{}
 	for _, name := range names {
 		wanted[name] = true
+	}
+	return strikeOthers(f, maildrop, func(name string) bool { return wanted[name] })
+}
+
+// Forget has no crash bring back anything of a maildrop, whose directory somebody has
+// removed: a user who gets the name later must not get the mail of the one before.
+func (s *Store) Forget(maildrop string) error {
+	s.setReady(maildrop, false)
+	if err := s.root.Sync(); err != nil {
+		return err
+	}
+	s.opening.Lock()
+	j := s.journal
+	s.opening.Unlock()
+	if j != nil {
+		return j.strike([]string{maildrop}, j.names())
+	}
+	f, err := openJournalFile(s.root, journalName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return strikeOthers(f, maildrop, func(string) bool { return true })
+}
+
+// names are those of all messages in the journal.
+func (j *journal) names() []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Collect(maps.Keys(j.places))
+}
+
+// strikeOthers marks what another process has recorded. Closing f ends the lock.
+func strikeOthers(f disk.File, maildrop string, wanted func(name string) bool) error {
+	if err := lockMarks(f); err != nil {
+		return err
 	}
 	struck := false
 	for half := range 2 {
@@ -464,7 +549,7 @@ func strikeOthers(f disk.File, maildrop string, names []string) error {
 			return err
 		}
 		for _, r := range records {
-			if !wanted[r.name] {
+			if !wanted(r.name) {
 				continue
 			}
 			n, err := r.strike(f, r.offset, []string{maildrop})

@@ -2,12 +2,16 @@ package maildir
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -91,6 +95,9 @@ func TestOneJournal(t *testing.T) {
 		if err := store(s, strings.NewReader("hello\r\n"), "alice"); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := second.Recover(); err != nil {
+		t.Errorf("while another process has the journal: %v", err)
 	}
 	if first.journal == nil || second.journal != nil {
 		t.Errorf("first %v, second %v", first.journal != nil, second.journal != nil)
@@ -207,17 +214,139 @@ func TestCrashWhileRecovering(t *testing.T) {
 		if states++; states%499 != 0 { // each has hundreds of its own
 			return nil
 		}
-		again := after.Continue(notes)
-		s := On(again.Root(), "host")
-		s.boot = "a later one"
-		if err := s.Recover(); err != nil {
-			return err
-		}
-		_, err := again.Crashes(3, check)
-		return err
+		return errors.Join(recoverAndCrash(after, notes, 0), recoverAndCrash(after, notes, 1))
 	})
 	if err != nil {
 		t.Error(err)
 	}
 	t.Log(n, "states")
+}
+
+// recoverAndCrash puts messages back, at first in vain where the sync fails so often.
+func recoverAndCrash(after *disktest.Disk, notes []any, failures int) error {
+	again := after.Continue(notes)
+	s := On(again.Root(), "host")
+	s.boot = "a later one"
+	again.Fault = func(op, name string) error {
+		if op == "sync" && name == "*" && failures > 0 {
+			failures--
+			return syscall.EIO
+		}
+		return nil
+	}
+	for err := s.Recover(); err != nil; err = s.Recover() {
+		if !errors.Is(err, syscall.EIO) {
+			return err
+		}
+	}
+	_, err := again.Crashes(3, check)
+	return err
+}
+
+// A system that does not tell one start from another may have crashed.
+func TestUnknownBoot(t *testing.T) {
+	c := &crashed{disk: disktest.New()}
+	c.open()
+	c.store.boot = ""
+	c.prepare("alice")
+	c.deliver("one", 100, "alice")
+	if err := c.disk.Root().Remove(c.find(t, body("one", 100))); err != nil {
+		t.Fatal(err)
+	}
+	c.open()
+	c.store.boot = ""
+	if err := c.store.Recover(); err != nil {
+		t.Fatal(err)
+	}
+	c.find(t, body("one", 100))
+}
+
+// A message that somebody deleted does not come back when a sync has failed; what
+// the deletion has left goes when messages are put back; what was removed as a whole
+// is not made anew; and directories that are missing are.
+func TestPutBack(t *testing.T) {
+	s, dir := newStore(t)
+	r := func(name, maildrop string, deleted bool) *record {
+		return &record{name: name, maildrops: []string{maildrop}, deleted: []bool{deleted}, content: []byte("hello\n")}
+	}
+	there := func(path string) bool {
+		_, err := os.Stat(filepath.Join(dir, path))
+		return err == nil
+	}
+	for _, maildrop := range []string{"alice", "bob"} {
+		if err := os.Mkdir(filepath.Join(dir, maildrop), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.putBack([]*record{r("1", "alice", false), r("2", "alice", true), r("3", "nobody", false)}, afterCrash); err != nil {
+		t.Fatal(err)
+	}
+	if !there("alice/new/1") || !there("alice/cur") || there("alice/new/2") || there("nobody") {
+		t.Error("after a crash")
+	}
+	write(t, filepath.Join(dir, "alice/cur/1:2,S"), "seen")
+	if err := s.putBack([]*record{r("1", "alice", false)}, afterCrash); err != nil {
+		t.Fatal(err)
+	}
+	if !there("alice/new/1") || there("alice/cur/1:2,S") {
+		t.Error("a message is there twice")
+	}
+	if err := s.putBack([]*record{r("1", "alice", true), r("4", "bob", false)}, whileRunning); err != nil {
+		t.Fatal(err)
+	}
+	if there("alice/new/1") || there("bob/new/4") {
+		t.Error("while it runs, deleted messages are there")
+	}
+}
+
+// A message leaves the journal after a while, and the journal goes on.
+func TestRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := disktest.New()
+		s := On(d.Root(), "host")
+		for i := range 3 {
+			if err := store(s, strings.NewReader("hello\r\n"), "alice"); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(rest)
+			synctest.Wait()
+			if n := d.Synced("*"); n != i+1 || len(s.journal.places) != 0 {
+				t.Errorf("%d syncs after %d messages, %d in the journal", n, i+1, len(s.journal.places))
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := store(s, strings.NewReader("hello\r\n"), "alice"); err != nil || s.journal != nil {
+			t.Errorf("after Close: %v, a journal: %v", err, s.journal != nil)
+		}
+	})
+}
+
+// A half takes records up to its end.
+func TestRoom(t *testing.T) {
+	s := On(disktest.New().Root(), "host")
+	j := s.ownJournal()
+	for size, want := range map[int64]bool{halfSize - headerSize: true, halfSize - headerSize + 1: false} {
+		j.mu.Lock()
+		if j.makeRoom(size) != want {
+			t.Errorf("room for %d octets: %v", size, !want)
+		}
+		j.mu.Unlock()
+		j.checkpoints.Wait()
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A maildrop whose name can't be in a record has its own syncs.
+func TestStrangeName(t *testing.T) {
+	s := On(disktest.New().Root(), "host")
+	if err := store(s, strings.NewReader("hello\r\n"), "a\nb", "alice"); err != nil {
+		t.Fatal(err)
+	}
+	if j := s.journal; j == nil || len(j.places) != 0 {
+		t.Error("it is in the journal")
+	}
 }

@@ -109,6 +109,8 @@ type Store struct {
 	journal     *journal   // nil while this process has none
 	nextOpening time.Time
 
+	lost atomic.Int64 // how often a SyncAll has failed, which may have lost what is not in the journal yet
+
 	preparing sync.Map // by maildrop: the *sync.Mutex of whoever makes its directories
 
 	mu     sync.Mutex
@@ -141,14 +143,15 @@ func On(root disk.Dir, host string) *Store {
 		drops: map[string]*drop{}, elsewhere: map[string]bool{}, usage: map[string]*remembered{}}
 }
 
-// bootID is another after each start of the system (random(4)).
-func bootID() string {
+// bootID is another after each start of the system (random(4)). It is read before a
+// server takes from itself the right to read it.
+var bootID = sync.OnceValue(func() string {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return "" // what is in the journal is then compared with the maildrops in any case
 	}
 	return strings.TrimSpace(string(id))
-}
+})
 
 func (s *Store) report(err error) {
 	if s.Trouble != nil {
@@ -263,17 +266,34 @@ func (s *Store) anyElsewhere(names []string) bool {
 	return len(s.elsewhere) > 0 && slices.ContainsFunc(names, func(name string) bool { return s.elsewhere[name] })
 }
 
-// makeDirs returns what it has made, also when it fails.
+// makeDirs returns what it has made, also when it fails. What root makes belongs to
+// the owner of the data directory, who delivers there.
 func (s *Store) makeDirs(name string) (made []string, err error) {
 	for _, dir := range []string{name, path.Join(name, "tmp"), path.Join(name, "new"), path.Join(name, "cur")} {
 		err := s.root.Mkdir(dir, 0o700)
 		if err == nil {
 			made = append(made, dir)
-		} else if !errors.Is(err, fs.ErrExist) {
+			err = s.giveAway(dir)
+		}
+		if err != nil && !errors.Is(err, fs.ErrExist) {
 			return made, err
 		}
 	}
 	return made, nil
+}
+
+// giveAway gives a directory to the owner of the one that it is in.
+func (s *Store) giveAway(dir string) error {
+	parent, err := s.root.Stat(path.Dir(dir))
+	if err != nil {
+		return err
+	}
+	d, err := s.root.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return safefile.GiveTo(d, parent)
 }
 
 // leftOver is the age at which a file in tmp is nobody's any more.

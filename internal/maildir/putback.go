@@ -1,24 +1,23 @@
 package maildir
 
 import (
-	"bytes"
 	"errors"
 	"io/fs"
 	"os"
 	"path"
 
-	"xm/internal/disk"
 	"xm/internal/safefile"
 )
 
 // What putBack does with messages that are in their maildrops, and with others.
 const (
-	afterCrash   = iota // after a crash: write those that are damaged or missing
-	whileRunning        // while servers run: write all, but those that somebody has deleted
+	afterCrash   = iota // after a crash: write all
+	whileRunning        // where none was since they were recorded: write all, but those that somebody has deleted
 )
 
 // putBack writes messages of the journal into their maildrops, but for those that
-// were deleted there, and finishes deletions. Nothing of it is durable before
+// were deleted there, and finishes deletions. It trusts no file that is there: one
+// that a sync has failed for looks well, and is not on the disk. Nothing of it is durable before
 // SyncAll. A maildrop that is not there any more gets nothing.
 func (s *Store) putBack(records []*record, how int) error {
 	byMaildrop := map[string]map[string]wanted{}
@@ -52,7 +51,7 @@ func (s *Store) putInto(maildrop string, messages map[string]wanted, how int) er
 	if _, err := s.makeDirs(maildrop); err != nil {
 		return err
 	}
-	found := map[string]bool{}
+	found := map[string]string{} // the files, by name
 	for _, dir := range []string{newDir, path.Join(maildrop, "cur")} {
 		files, err := s.filesOf(dir, messages)
 		if err != nil {
@@ -60,19 +59,21 @@ func (s *Store) putInto(maildrop string, messages map[string]wanted, how int) er
 		}
 		for _, file := range files {
 			name := unique(file)
-			switch m := messages[name]; {
-			case m.deleted || found[name]:
-				err = s.root.Remove(path.Join(dir, file))
-			case how == whileRunning || !s.holds(path.Join(dir, file), m.content):
-				err = s.write(maildrop, m.record, path.Join(dir, file))
+			m, at := messages[name], path.Join(dir, file)
+			switch {
+			case m.deleted || s.isAt(found[name]):
+				err = s.root.Remove(at)
+			default:
+				found[name] = at
+				err = s.write(maildrop, m.record, at)
 			}
-			if found[name] = true; err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
 		}
 	}
 	for name, m := range messages {
-		if how == whileRunning || m.deleted || found[name] {
+		if how == whileRunning || m.deleted || found[name] != "" {
 			continue
 		}
 		if err := s.write(maildrop, m.record, path.Join(newDir, name)); err != nil {
@@ -80,6 +81,16 @@ func (s *Store) putInto(maildrop string, messages map[string]wanted, how int) er
 		}
 	}
 	return nil
+}
+
+// isAt reports whether a message is still where it was found: other programs may
+// have moved it, and found it is twice then.
+func (s *Store) isAt(file string) bool {
+	if file == "" {
+		return false
+	}
+	_, err := s.root.Lstat(file)
+	return err == nil
 }
 
 // filesOf lists those files of a directory that hold the messages.
@@ -94,12 +105,6 @@ func (s *Store) filesOf(dir string, messages map[string]wanted) (files []string,
 		return nil, nil
 	}
 	return files, err
-}
-
-// holds reports whether a file can be read and has that content.
-func (s *Store) holds(file string, content []byte) bool {
-	is, err := disk.ReadFile(s.root, file)
-	return err == nil && bytes.Equal(is, content)
 }
 
 // write makes a file anew, through tmp.

@@ -178,23 +178,36 @@ func readHalf(f io.ReaderAt, half int) (h header, records []*record, err error) 
 	}
 }
 
+// lockMarks waits until nobody else marks records, puts messages back, or begins a
+// half anew. Whoever has the lock already keeps it.
+func lockMarks(f disk.File) error { return lockByte(f, marksByte, unix.F_WRLCK, unix.F_OFD_SETLKW) }
+
+func unlockMarks(f disk.File) error { return lockByte(f, marksByte, unix.F_UNLCK, unix.F_OFD_SETLK) }
+
 // beginHalf makes a half empty, durably by sync, while nobody marks records. It
 // returns the epoch of the records to come.
 func beginHalf(f disk.File, half int, boot string, sync func() error) (epoch uint64, err error) {
-	if err := lockByte(f, marksByte, unix.F_WRLCK, unix.F_OFD_SETLKW); err != nil {
+	if err := lockMarks(f); err != nil {
 		return 0, err
 	}
-	defer func() {
-		err = errors.Join(err, lockByte(f, marksByte, unix.F_UNLCK, unix.F_OFD_SETLK))
-	}()
+	defer func() { err = errors.Join(err, unlockMarks(f)) }()
 	if boot == "" {
 		boot = "-"
+	}
+	before := make([]byte, headerSize)
+	if _, err := f.ReadAt(before, start(half)); err != nil && err != io.EOF {
+		return 0, err
 	}
 	epoch = rand.Uint64()
 	b := make([]byte, headerSize)
 	copy(b, fmt.Sprintf("xm journal %016x %s\n", epoch, boot))
-	if _, err := f.WriteAt(b, start(half)); err != nil {
-		return 0, err
+	if _, err = f.WriteAt(b, start(half)); err == nil {
+		err = sync()
 	}
-	return epoch, sync()
+	if err != nil {
+		// The disk may still have the records, so others must find them to mark them.
+		_, undo := f.WriteAt(before, start(half))
+		return 0, errors.Join(err, undo)
+	}
+	return epoch, nil
 }

@@ -1,0 +1,151 @@
+package maildir
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"xm/internal/disk/disktest"
+)
+
+// rescued has a message put back while it runs, for a sync that has failed, and calls
+// meanwhile, once, before the operation on a name. It waits for wait then, and returns
+// how many messages alice has.
+func rescued(t *testing.T, op, name string, meanwhile func(c *crashed), wait func()) int {
+	t.Helper()
+	c := &crashed{disk: disktest.New()}
+	c.open()
+	c.deliver("one", 100, "alice")
+	syncs := 0
+	c.disk.Fault = func(did, below string) error {
+		switch {
+		case did == "sync" && below == "*":
+			if syncs++; syncs == 1 {
+				return syscall.EIO
+			}
+		case syncs == 1 && did == op && strings.HasPrefix(below, name):
+			c.disk.Fault = nil
+			meanwhile(c)
+		}
+		return nil
+	}
+	c.checkpoint()
+	if c.disk.Fault != nil {
+		t.Fatal("nothing was put back")
+	}
+	wait()
+	m, err := c.store.Open([]string{"alice"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Close()
+	return m.Len()
+}
+
+// What is deleted while it is put back is gone.
+func TestDeletionWhilePuttingBack(t *testing.T) {
+	done := make(chan bool)
+	n := rescued(t, "link", "alice/new/", func(c *crashed) {
+		go func() {
+			c.remove("alice", "one")
+			close(done)
+		}()
+		select {
+		case <-done:
+		case <-time.After(100 * time.Millisecond): // it waits
+		}
+	}, func() { <-done })
+	if n != 0 {
+		t.Errorf("%d messages", n)
+	}
+}
+
+// What another program moves or deletes while it is put back is there once, or not.
+func TestMoveWhilePuttingBack(t *testing.T) {
+	if n := rescued(t, "open", "alice/cur", func(c *crashed) { c.rename(t, "one") }, func() {}); n != 1 {
+		t.Errorf("%d messages", n)
+	}
+	if n := rescued(t, "open", "alice/new", func(c *crashed) { c.unlink(t, "one") }, func() {}); n != 0 {
+		t.Errorf("%d messages", n)
+	}
+}
+
+// What root makes is the server's.
+func TestOwners(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs to be root")
+	}
+	const server = 65534
+	s, dir := newStore(t)
+	if err := os.Chown(dir, server, server); err != nil {
+		t.Fatal(err)
+	}
+	deliver(t, s, "hello\r\n", "alice")
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "alice/new")); err != nil {
+		t.Fatal(err)
+	}
+	s, err := New(dir, "host")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.putBack([]*record{{name: "1", maildrops: []string{"alice"}, deleted: []bool{false}}}, afterCrash); err != nil {
+		t.Fatal(err)
+	}
+	err = filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		st, err := e.Info()
+		if err == nil && st.Sys().(*syscall.Stat_t).Uid != server {
+			t.Errorf("%s is root's", name)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// Recover waits for another process that puts messages back: until then, they may be
+// damaged.
+func TestRecoverWaits(t *testing.T) {
+	s, dir := newStore(t)
+	deliver(t, s, "hello\r\n", "alice")
+	if s.journal == nil {
+		t.Skip("the file system of temporary files has no journal")
+	}
+	f, err := openJournalFile(s.root, journalName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := lockMarks(f); err != nil {
+		t.Fatal(err)
+	}
+	other, err := New(dir, "host")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	recovered := make(chan error)
+	go func() { recovered <- other.Recover() }()
+	select {
+	case err := <-recovered:
+		t.Fatalf("it did not wait: %v", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	if err := unlockMarks(f); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-recovered; err != nil {
+		t.Error(err)
+	}
+}
