@@ -68,6 +68,7 @@ func effort() (exhaustive, samples int) {
 // with the same notes is not checked again. It ends with the first error, and
 // returns how many states were checked.
 func (d *Disk) Crashes(seed uint64, check func(after *Disk, notes []any) error) (states int, err error) {
+	d = d.recorded()
 	random := rand.New(rand.NewPCG(seed, 0))
 	seen := map[uint64]bool{}
 	hash := maphash.MakeSeed()
@@ -98,6 +99,13 @@ func (d *Disk) Crashes(seed uint64, check func(after *Disk, notes []any) error) 
 		}
 	}
 	return states, nil
+}
+
+// recorded is the record by now. A program may go on.
+func (d *Disk) recorded() *Disk {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return &Disk{inodes: slices.Clone(d.inodes), log: slices.Clone(d.log), settled: d.settled}
 }
 
 // pending lists the pieces of the first events, and which of them are durable.
