@@ -680,24 +680,24 @@ func kept(note any, maildrop string, there []string, notes []any) error {
 // deleted stays so. No fsync can be left out.
 func TestCrash(t *testing.T) {
 	total := 0
-	disktest.Mutate(t, func(ignored func(string) bool) error {
+	disktest.Mutate(t, func(ignored func(string) bool, quick bool) error {
 		for _, direct := range []bool{true, false} {
-			states, err := crash(t, ignored, direct, scenarios)
+			states, err := crash(t, ignored, quick, direct, scenarios)
 			if total += states; err != nil {
 				return err
 			}
 		}
-		states, err := crash(t, ignored, false, journalScenarios)
+		states, err := crash(t, ignored, quick, false, journalScenarios)
 		total += states
 		return err
 	})
 	t.Log(total, "states")
 }
 
-func crash(t *testing.T, ignored func(string) bool, direct bool, scenarios map[string]func(*testing.T, *crashed)) (total int, err error) {
+func crash(t *testing.T, ignored func(string) bool, quick, direct bool, scenarios map[string]func(*testing.T, *crashed)) (total int, err error) {
 	for _, name := range slices.Sorted(maps.Keys(scenarios)) {
 		c := &crashed{disk: disktest.New(), direct: direct}
-		c.disk.Ignored = ignored
+		c.disk.Ignored, c.disk.Quick = ignored, quick
 		c.open()
 		scenarios[name](t, c)
 		c.halt()

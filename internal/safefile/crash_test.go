@@ -115,9 +115,9 @@ func newer(is, promised string) bool {
 // What was replaced or made survives a crash at any moment, and no crash leaves
 // a part of it. No fsync can be left out.
 func TestCrash(t *testing.T) {
-	disktest.Mutate(t, func(ignored func(string) bool) error {
+	disktest.Mutate(t, func(ignored func(string) bool, quick bool) error {
 		d := disktest.New()
-		d.Ignored = ignored
+		d.Ignored, d.Quick = ignored, quick
 		happen(d)
 		states, err := d.Crashes(1, check)
 		t.Log(states, "states")

@@ -55,9 +55,10 @@ func (d *Disk) Note(note any) {
 }
 
 // effort is what Crashes tries at each moment: every combination of up to 12
-// pieces, else 1024. In a short test, under the race detector say, it is less.
-func effort() (exhaustive, samples int) {
-	if testing.Short() {
+// pieces, else 1024. In a short test, under the race detector say, and for a quick
+// look, it is less.
+func (d *Disk) effort() (exhaustive, samples int) {
+	if d.Quick || testing.Short() {
 		return 6, 1 << 6
 	}
 	return 12, 1 << 10
@@ -85,7 +86,7 @@ func (d *Disk) Crashes(seed uint64, check func(after *Disk, notes []any) error) 
 			continue
 		}
 		pieces, sure := d.pending(now)
-		for _, kept := range choices(random, sure) {
+		for _, kept := range d.choices(random, sure) {
 			state := d.after(pieces, kept)
 			key := state.key(hash, len(notes))
 			if seen[key] {
@@ -137,7 +138,7 @@ func (d *Disk) pending(now int) (pieces []piece, sure []bool) {
 }
 
 // choices are the combinations of pieces to be kept: the sure ones always.
-func choices(random *rand.Rand, sure []bool) [][]bool {
+func (d *Disk) choices(random *rand.Rand, sure []bool) [][]bool {
 	var open []int
 	for i, s := range sure {
 		if !s {
@@ -152,7 +153,7 @@ func choices(random *rand.Rand, sure []bool) [][]bool {
 		return kept
 	}
 	var all [][]bool
-	exhaustive, samples := effort()
+	exhaustive, samples := d.effort()
 	if len(open) <= exhaustive {
 		for bits := range 1 << len(open) {
 			all = append(all, choose(func(i int) bool { return bits>>i&1 == 1 }))

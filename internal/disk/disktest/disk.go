@@ -37,6 +37,9 @@ type Disk struct {
 	// "file.go:line", that nothing is to come of it.
 	Ignored func(site string) bool
 
+	// Quick has Crashes try less.
+	Quick bool
+
 	mu      sync.Mutex
 	inodes  []*inode // by number
 	log     []event
