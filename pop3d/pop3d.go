@@ -106,7 +106,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 func (s *Server) lines() *line.Server {
 	return &line.Server{
 		Handle:      func(c *line.Conn) { newSession(s, c).run() },
-		Busy:        reply{code: sysTemp, text: "too many connections, try again later"}.status(),
+		Busy:        "-ERR [" + sysTemp + "] too many connections, try again later",
 		Limits:      s.Limits,
 		Certificate: s.Certificate,
 		ImplicitTLS: s.ImplicitTLS,

@@ -2,7 +2,6 @@ package pop3d
 
 import (
 	"errors"
-	"io"
 	"io/fs"
 
 	"xm/internal/line"
@@ -29,15 +28,17 @@ type reply struct {
 	close bool // the session ends after it
 }
 
-// status is the first line, without CRLF.
-func (r reply) status() string {
+// status appends the first line.
+func (r reply) status(b []byte) []byte {
 	switch {
 	case r.ok:
-		return "+OK " + r.text
+		b = append(b, "+OK "...)
 	case r.code != "":
-		return "-ERR [" + r.code + "] " + r.text
+		b = append(append(append(b, "-ERR ["...), r.code...), "] "...)
+	default:
+		b = append(b, "-ERR "...)
 	}
-	return "-ERR " + r.text
+	return append(append(b, r.text...), "\r\n"...)
 }
 
 func failure(text string) reply { return reply{text: text} }
@@ -66,7 +67,7 @@ func (s *session) send(r reply) bool {
 	if s.verb != "" {
 		s.srv.observer().Command(s.verb, r.ok)
 	}
-	_, err := io.WriteString(s.conn, r.status()+"\r\n")
+	_, err := s.conn.Write(r.status(s.conn.AvailableBuffer()))
 	if r.lines != nil {
 		w := line.NewDotWriter(s.conn)
 		if err = errors.Join(err, r.lines(w)); err == nil {

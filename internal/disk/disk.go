@@ -22,8 +22,8 @@ type Dir interface {
 	Name() string
 	Open(name string) (File, error)
 	OpenFile(name string, flag int, perm fs.FileMode) (File, error)
-	// OpenRead is Open for a regular file that is only read, and often. It fails
-	// for anything else, links included, and waits for nobody.
+	// OpenRead is Open for a regular file that is only read, and often. It, or the
+	// first Read, fails for anything else, links included, and waits for nobody.
 	OpenRead(name string) (io.ReadCloser, error)
 	// OpenDir opens a directory below this one. The caller closes it.
 	OpenDir(name string) (Dir, error)

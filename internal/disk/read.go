@@ -11,12 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errNoFile is the error of OpenRead for what is no regular file.
+// errNoFile is the error for what is no regular file.
 var errNoFile = errors.New("not a regular file")
 
-// OpenRead has two system calls: os.Root has a dozen for a file in a Maildir, more
-// than all the rest of a RETR. A kernel without openat2 gets them
-// for a path.
+// OpenRead has one system call: os.Root has a dozen for a file in a Maildir, more
+// than all the rest of a RETR. A kernel without openat2 gets them for a path.
 func (d dir) OpenRead(path string) (io.ReadCloser, error) {
 	if d.self == nil {
 		return d.openRegular(path)
@@ -25,13 +24,7 @@ func (d dir) OpenRead(path string) (io.ReadCloser, error) {
 	runtime.KeepAlive(d.self)
 	switch {
 	case err == nil:
-		var st unix.Stat_t
-		if err = unix.Fstat(fd, &st); err == nil && st.Mode&unix.S_IFMT == unix.S_IFREG {
-			return &reader{fd}, nil
-		} else if err == nil {
-			err = errNoFile
-		}
-		unix.Close(fd)
+		return &reader{fd: fd}, nil
 	case errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EPERM): // EPERM: a container's filter
 		return d.openRegular(path)
 	}
@@ -72,16 +65,36 @@ func (d dir) openRegular(path string) (io.ReadCloser, error) {
 }
 
 // reader is a file that is open for reading alone.
-type reader struct{ fd int }
+type reader struct {
+	fd   int
+	some bool // it has been read from
+}
 
 func (f *reader) Read(p []byte) (n int, err error) {
 	if err := retry(func() (err error) { n, err = unix.Read(f.fd, p); return err }); err != nil {
 		return 0, os.NewSyscallError("read", err)
 	}
 	if n == 0 && len(p) > 0 {
-		return 0, io.EOF
+		return 0, f.end()
 	}
+	f.some = f.some || n > 0
 	return n, nil
+}
+
+// end is what a read tells that gives nothing: an empty file is at its end, and so
+// is a pipe, which is no message.
+func (f *reader) end() error {
+	var st unix.Stat_t
+	if f.some {
+		return io.EOF
+	}
+	if err := unix.Fstat(f.fd, &st); err != nil {
+		return os.NewSyscallError("fstat", err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return errNoFile
+	}
+	return io.EOF
 }
 
 func (f *reader) Close() error {

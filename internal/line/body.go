@@ -313,6 +313,10 @@ func (d *DotWriter) Write(p []byte) (int, error) {
 	total := len(p)
 	b := d.w.AvailableBuffer()
 	for len(p) > 0 {
+		if n := d.plain(&b, p); n > 0 {
+			p = p[n:]
+			continue
+		}
 		text, rest := p, p[len(p):]
 		var dot, end []byte
 		if i := bytes.IndexByte(p, '\n'); i >= 0 {
@@ -321,13 +325,10 @@ func (d *DotWriter) Write(p []byte) (int, error) {
 		if !d.inLine && len(text) > 0 && text[0] == '.' {
 			dot = anotherDot
 		}
-		if cap(b)-len(b) >= len(dot)+len(text)+len(end) {
-			b = append(append(append(b, dot...), text...), end...)
-		} else if err := d.write(b, dot, text, end); err != nil {
+		if err := d.write(b, dot, text, end); err != nil {
 			return 0, err
-		} else {
-			b = d.w.AvailableBuffer()
 		}
+		b = d.w.AvailableBuffer()
 		if d.inLine = end == nil; d.inLine {
 			d.cr = text[len(text)-1] == '\r'
 		}
@@ -335,6 +336,29 @@ func (d *DotWriter) Write(p []byte) (int, error) {
 		p = rest
 	}
 	return total, d.write(b)
+}
+
+// plain appends those whole lines that p begins with, end with LF alone, begin with
+// no dot and fit into b. It returns their size: most of most messages.
+func (d *DotWriter) plain(b *[]byte, p []byte) (size int) {
+	if d.inLine {
+		return 0
+	}
+	out := (*b)[:cap(*b)]
+	n := len(*b)
+	for size < len(p) && p[size] != '.' {
+		i := bytes.IndexByte(p[size:], '\n')
+		if i < 1 || p[size+i-1] == '\r' || len(out)-n < i+len("\r\n") {
+			break
+		}
+		n += copy(out[n:], p[size:size+i])
+		out[n], out[n+1] = '\r', '\n'
+		n += len("\r\n")
+		size += i + 1
+	}
+	d.octets += int64(n - len(*b))
+	*b = out[:n]
+	return size
 }
 
 var (

@@ -3,6 +3,7 @@ package maildir
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -418,9 +419,13 @@ func TestNotAMessageAnyMore(t *testing.T) {
 			t.Fatal(err)
 		}
 		// An empty message would be as wrong as another one.
-		if r, err := m.Open(i); err == nil {
+		r, err := m.Open(i)
+		if err == nil {
+			_, err = r.Read(make([]byte, 1))
 			r.Close()
-			t.Errorf("%d opens", i)
+		}
+		if err == nil || err == io.EOF {
+			t.Errorf("%d is read: %v", i, err)
 		}
 	}
 }
