@@ -27,6 +27,10 @@ const journalName = ".journal"
 // syncs; so do all while both halves are full.
 var halfSize int64 = 16 << 20
 
+// extent is how much of a half is filled with zeros before records are written there:
+// it is the growth of a file that makes a sync slow.
+var extent int64 = 1 << 20
+
 // The octets of the journal that are locked: by the process that writes
 // records, as long as it runs, and by whoever begins a half anew, marks what others
 // have recorded, or puts messages back.
@@ -68,6 +72,7 @@ type journal struct {
 type half struct {
 	epoch   uint64 // of its records; others are of an earlier use
 	end     int64  // where the next record goes
+	filled  int64  // up to there it has been written
 	mark    int    // of syncs, when it was begun
 	unsure  bool   // a SyncAll failed that may have lost messages of it, which are to be written anew
 	pending int    // messages that are in no maildrop, or not in all
@@ -120,6 +125,7 @@ func (j *journal) write(r *record, lost int64) (*entry, error) {
 	h := &j.halves[j.current]
 	b := r.encode(h.epoch)
 	defer b.release()
+	j.fill(h, h.end+size)
 	if _, err := j.file.WriteAt(b.octets, start(j.current)+h.end); err != nil {
 		j.close1(j.current) // what comes after a hole would not be found
 		return nil, err
@@ -134,6 +140,17 @@ func (j *journal) write(r *record, lost int64) (*entry, error) {
 		j.timer = time.AfterFunc(rest, j.flush)
 	}
 	return e, nil
+}
+
+// fill writes zeros where the file may not have been written yet, and a record is to
+// end. j.mu is held.
+func (j *journal) fill(h *half, end int64) {
+	if end <= h.filled {
+		return
+	}
+	until := min(halfSize, end+extent)
+	_, _ = j.file.WriteAt(make([]byte, until-h.filled), start(j.current)+h.filled) // at worst the sync is slow
+	h.filled = until
 }
 
 // makeRoom reports whether the current half takes a record of that size, which
@@ -329,6 +346,7 @@ func (j *journal) begin(half int) error {
 	defer j.mu.Unlock()
 	h := &j.halves[half]
 	h.epoch, h.end, h.mark = epoch, headerSize, mark
+	h.filled = max(h.filled, headerSize)
 	for name, p := range j.places {
 		if p.half == half {
 			delete(j.places, name)

@@ -23,7 +23,7 @@ import (
 // TestMain lets the test binary stand for another process: see
 // TestLockHoldsAcrossProcesses.
 func TestMain(m *testing.M) {
-	halfSize = 8 << 10
+	halfSize, extent = 8<<10, 1<<8
 	if dir := os.Getenv("MAILDIR_TEST_HOLD"); dir != "" {
 		s, err := New(dir, "host")
 		if err == nil {
