@@ -172,8 +172,12 @@ func (r *runner) prepare(h *host) (*generation, error) {
 // begin lets a generation accept connections, in the place of the one before. If
 // one of its servers fails, all end.
 func (r *runner) begin(ctx context.Context, cancel func(), g *generation) {
-	first := r.host == nil
+	before := r.host
+	first := before == nil
 	r.host = g.host
+	if !first {
+		go before.giveUpJournal()
+	}
 	r.living++
 	results := make(chan error, len(g.ports))
 	for i, p := range g.ports {

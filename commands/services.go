@@ -126,6 +126,14 @@ func (h *host) close() error {
 	return errors.Join(h.store.Close(), h.db.Close())
 }
 
+// giveUpJournal leaves the journal of the mail to the host of the next generation:
+// sessions may stay with this one for long.
+func (h *host) giveUpJournal() {
+	if err := h.store.GiveUpJournal(); err != nil {
+		h.log.Error("the mail store has a problem", "err", err)
+	}
+}
+
 // soon is when the end of a certificate is worth a warning.
 const soon = 14 * 24 * time.Hour
 

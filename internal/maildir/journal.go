@@ -64,6 +64,7 @@ type journal struct {
 
 	marking sync.Mutex // held to mark records, and not while messages are put back
 
+	entries       sync.WaitGroup // messages that are pending
 	checkpoints   sync.WaitGroup
 	checkpointing sync.Mutex // one at a time
 }
@@ -135,6 +136,7 @@ func (j *journal) write(r *record, lost int64) (*entry, error) {
 	j.places[r.name] = e.place
 	h.end += size
 	h.pending++
+	j.entries.Add(1)
 	h.unsure = h.unsure || lost != j.store.lost.Load()
 	if j.timer == nil {
 		j.timer = time.AfterFunc(rest, j.flush)
@@ -209,6 +211,7 @@ func (e *entry) done() {
 		return
 	}
 	j := e.journal
+	defer j.entries.Done()
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	h := &j.halves[e.half]
@@ -355,7 +358,7 @@ func (j *journal) begin(half int) error {
 	return nil
 }
 
-// close makes all durable in the maildrops. No message is being delivered.
+// close makes all durable in the maildrops, when those that are pending are there.
 func (j *journal) close() error {
 	j.mu.Lock()
 	j.closed = true
@@ -364,6 +367,7 @@ func (j *journal) close() error {
 	}
 	j.closeBoth()
 	j.mu.Unlock()
+	j.entries.Wait()
 	j.checkpoints.Wait()
 	return j.file.Close()
 }
@@ -389,6 +393,21 @@ func (s *Store) ownJournal() *journal {
 		}
 	}
 	return s.journal
+}
+
+// GiveUpJournal has the deliveries of this Store do without the journal from now on,
+// and returns when another Store can have it.
+func (s *Store) GiveUpJournal() error {
+	s.givingUp.Lock()
+	defer s.givingUp.Unlock()
+	s.opening.Lock()
+	j := s.journal
+	s.journal, s.NoJournal = nil, true
+	s.opening.Unlock()
+	if j == nil {
+		return nil
+	}
+	return j.close()
 }
 
 func (s *Store) openJournal() (*journal, error) {

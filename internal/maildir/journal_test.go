@@ -350,3 +350,39 @@ func TestStrangeName(t *testing.T) {
 		t.Error("it is in the journal")
 	}
 }
+
+// A Store gives its journal up to another one and goes on without it, also while a
+// message is on its way.
+func TestGiveUpJournal(t *testing.T) {
+	s, dir := newStore(t)
+	if s.root.SyncsAll() != nil {
+		t.Skip("the file system of temporary files has no journal")
+	}
+	e, err := s.ownJournal().add(&record{name: "1.host", maildrops: []string{"alice"}, content: []byte("x\n")}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	free := make(chan error)
+	go func() { free <- s.GiveUpJournal() }()
+	deliver(t, s, "without\r\n", "alice")
+	next, err := New(dir, "host")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer next.Close()
+	if next.ownJournal() != nil {
+		t.Error("another has the journal while a message is on its way")
+	}
+	e.done()
+	if err := <-free; err != nil {
+		t.Error(err)
+	}
+	next.nextOpening = time.Time{}
+	if next.ownJournal() == nil || s.ownJournal() != nil {
+		t.Errorf("the next has it: %v, this one: %v", next.journal != nil, s.journal != nil)
+	}
+	deliver(t, s, "still without\r\n", "alice")
+	if m, err := s.Usage("alice"); err != nil || m.Messages != 2 {
+		t.Errorf("%v, %v", m, err)
+	}
+}

@@ -105,6 +105,7 @@ type Store struct {
 	host  string     // in file names
 	boot  string     // tells the time between two starts of the system from others; "" if that is not known
 
+	givingUp    sync.Mutex // held to give the journal up
 	opening     sync.Mutex // guards what follows
 	journal     *journal   // nil while this process has none
 	nextOpening time.Time
@@ -174,14 +175,7 @@ func hostInName(host string) string {
 
 // Close releases the data directory and all locks.
 func (s *Store) Close() error {
-	s.opening.Lock()
-	j := s.journal
-	s.journal, s.NoJournal = nil, true
-	s.opening.Unlock()
-	var err error
-	if j != nil {
-		err = j.close()
-	}
+	err := s.GiveUpJournal()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.lock != nil {
