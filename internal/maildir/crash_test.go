@@ -51,6 +51,21 @@ var scenarios = map[string]func(*testing.T, *crashed){
 	"repair":           repair,
 	"sync that failed": failedSync,
 	"shared failure":   sharedFailure,
+	"two disks":        twoDisks,
+}
+
+// twoDisks has a maildrop to which no link leads from the other.
+func twoDisks(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	c.prepare("bob")
+	c.disk.Fault = func(op, name string) error {
+		if op == "link" && strings.HasPrefix(name, "bob/new/") {
+			c.disk.Fault = nil
+			return syscall.EXDEV
+		}
+		return nil
+	}
+	c.deliver("one", 100, "alice", "bob")
 }
 
 // journalScenarios are those of a store with a journal alone.
@@ -681,15 +696,16 @@ func kept(note any, maildrop string, there []string, notes []any) error {
 func TestCrash(t *testing.T) {
 	total := 0
 	disktest.Mutate(t, func(ignored func(string) bool, quick bool) error {
-		for _, direct := range []bool{true, false} {
-			states, err := crash(t, ignored, quick, direct, scenarios)
+		for _, set := range []struct {
+			direct    bool
+			scenarios map[string]func(*testing.T, *crashed)
+		}{{true, scenarios}, {false, journalScenarios}, {false, scenarios}} {
+			states, err := crash(t, ignored, quick, set.direct, set.scenarios)
 			if total += states; err != nil {
 				return err
 			}
 		}
-		states, err := crash(t, ignored, quick, false, journalScenarios)
-		total += states
-		return err
+		return nil
 	})
 	t.Log(total, "states")
 }

@@ -4,11 +4,13 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"xm/internal/disk"
@@ -197,6 +199,9 @@ func (d *Delivery) link(name string, sync bool) error {
 		} else if err = d.home.tmp.RenameTo(d.unique, drop.new, name); err == nil {
 			d.inTmp = false // so no name is left to be removed
 		}
+		if errors.Is(err, syscall.EXDEV) {
+			err = d.copyTo(drop, name)
+		}
 		if err == nil {
 			d.linked = append(d.linked, maildrop)
 		}
@@ -210,6 +215,28 @@ func (d *Delivery) link(name string, sync bool) error {
 		}
 	}
 	return nil
+}
+
+// copyTo is for a maildrop on another file system than the first one.
+func (d *Delivery) copyTo(drop *drop, name string) error {
+	from, err := d.home.tmp.Open(d.unique)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	to, err := drop.tmp.OpenFile(d.unique, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(to, from)
+	err = errors.Join(err, safefile.GiveTo(to, drop.inode), to.Sync(), to.Close())
+	if err == nil {
+		err = drop.tmp.RenameTo(d.unique, drop.new, name)
+	}
+	if err != nil {
+		_ = drop.tmp.Remove(d.unique) // a left-over in tmp is harmless: nobody reads it
+	}
+	return err
 }
 
 // settle syncs the directories of the last links, all at once.

@@ -142,11 +142,18 @@ func TestMountedMaildrop(t *testing.T) {
 	if s.journal != nil {
 		t.Error("it is in the journal of another file system")
 	}
-	m, err := s.Open([]string{"alice"})
-	if err != nil || m.Len() != 1 {
-		t.Fatalf("%v, %v", m, err)
+	// Neither has it links to others.
+	if err := store(s, strings.NewReader("to both\r\n"), "alice", "bob"); err != nil {
+		t.Fatal(err)
 	}
-	m.Close()
+	for name, messages := range map[string]int64{"alice": 2, "bob": 1} {
+		if u, err := s.Usage(name); err != nil || u.Messages != messages {
+			t.Errorf("%s has %v, %v", name, u, err)
+		}
+		if left, err := os.ReadDir(filepath.Join(dir, name, "tmp")); err != nil || len(left) > 0 {
+			t.Errorf("%s/tmp holds %v, %v", name, left, err)
+		}
+	}
 }
 
 // A message for a thousand takes few descriptors, with a journal and without.

@@ -58,8 +58,11 @@ func (d *Disk) Note(note any) {
 // pieces, else 1024. In a short test, under the race detector say, and for a quick
 // look, it is less.
 func (d *Disk) effort() (exhaustive, samples int) {
-	if d.Quick || testing.Short() {
+	switch {
+	case testing.Short():
 		return 6, 1 << 6
+	case d.Quick:
+		return 8, 1 << 8
 	}
 	return 12, 1 << 10
 }
