@@ -1,0 +1,161 @@
+package maildir
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"xm/internal/disk"
+	"xm/internal/safefile"
+)
+
+// ownJournal is the journal, if this process may write to it: one process may at
+// a time, the others do without. It is nil for the latter.
+func (s *Store) ownJournal() *journal {
+	s.opening.Lock()
+	defer s.opening.Unlock()
+	if s.journal != nil || s.NoJournal || time.Now().Before(s.nextOpening) {
+		return s.journal
+	}
+	j, err := s.openJournal()
+	switch {
+	case err == nil:
+		s.journal = j
+	case errors.Is(err, ErrLocked):
+		s.nextOpening = time.Now().Add(time.Second)
+	default:
+		s.nextOpening = time.Now().Add(again)
+		if !errors.Is(err, errors.ErrUnsupported) {
+			s.report(fmt.Errorf("deliveries are slower, as %s can't be used: %w", journalName, err))
+		}
+	}
+	return s.journal
+}
+
+// GiveUpJournal has the deliveries of this Store do without the journal from now on,
+// and returns when another Store can have it.
+func (s *Store) GiveUpJournal() error {
+	s.givingUp.Lock()
+	defer s.givingUp.Unlock()
+	s.opening.Lock()
+	j := s.journal
+	s.journal, s.NoJournal = nil, true
+	s.opening.Unlock()
+	if j == nil {
+		return nil
+	}
+	return j.close()
+}
+
+func (s *Store) openJournal() (*journal, error) {
+	if err := s.root.SyncsAll(); err != nil {
+		return nil, err
+	}
+	f, err := s.lockJournal(safefile.OpenLock)
+	if err != nil {
+		return nil, err
+	}
+	j := &journal{store: s, file: f, places: map[string]place{}, syncs: s.shared(func() error { return f.SyncData() })}
+	if err := errors.Join(j.prepare(), unlockMarks(f)); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return j, nil
+}
+
+func (j *journal) prepare() error {
+	if err := j.store.root.Sync(); err != nil { // it has its name
+		return err
+	}
+	if err := j.store.recoverFrom(j.file); err != nil {
+		return err
+	}
+	for i := range j.halves {
+		if err := j.begin(i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func openJournalFile(root disk.Dir, name string) (disk.File, error) {
+	return root.OpenFile(name, os.O_RDWR, 0)
+}
+
+// lockJournal opens the journal for its owner, with the marks locked. The error is
+// ErrLocked if another process has it, which has put back what is to be: the owner
+// locks the marks first, until then.
+func (s *Store) lockJournal(open func(root disk.Dir, name string) (disk.File, error)) (disk.File, error) {
+	f, err := open(s.root, journalName)
+	if err != nil {
+		return nil, err
+	}
+	err = lockMarks(f)
+	if err == nil {
+		err = lockByte(f, ownerByte, unix.F_WRLCK, unix.F_OFD_SETLK)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// Recover puts messages that were delivered before a crash back into their
+// maildrops where the crash has taken or damaged them. Programs that use a Store
+// call it first. It does nothing while another process is delivering, as that one
+// has done it.
+func (s *Store) Recover() error {
+	f, err := s.lockJournal(openJournalFile)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrLocked) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return s.recoverFrom(f)
+}
+
+// IsJournal reports whether a file of the data directory is one that a copy has no
+// use for, if Recover was called before.
+func IsJournal(name string) bool { return name == journalName }
+
+// recoverFrom leaves a journal without records.
+func (s *Store) recoverFrom(f disk.File) error {
+	live := false
+	for half := range 2 {
+		h, records, err := readHalf(f, half)
+		if err != nil {
+			return err
+		}
+		live = live || len(records) > 0
+		how := afterCrash
+		// As long as the system has not stopped, what a process wrote is there
+		// without its doing: records that are in no maildrop were never accepted. Those
+		// that are may have met a sync that failed.
+		if h.boot != "" && h.boot == s.boot {
+			how = whileRunning
+		}
+		if err := s.putBack(records, how); err != nil {
+			return fmt.Errorf("put back what a crash took: %w", err)
+		}
+	}
+	if !live {
+		return nil
+	}
+	if err := s.root.SyncAll(); err != nil {
+		s.lost.Add(1)
+		return err
+	}
+	for half := range 2 {
+		if _, err := beginHalf(f, half, s.boot, func() error { return f.SyncData() }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
