@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# What a loss of power leaves on a real file system: messages are delivered to an
+# ext4 file system in a file, which is copied as soon as the last one has its 250,
+# with all that the system has not written yet missing. On the copy, xm must find
+# every message, whole. Needs root and the right to mount; says so, and is skipped,
+# where that is missing. COUNT is how many messages.
+set -euo pipefail
+repo=$(cd "$(dirname "$0")/.." && pwd)
+count=${COUNT:-3000}
+work=$(mktemp -d)
+pid=''
+finish() {
+  [ -z "$pid" ] || kill "$pid" 2>/dev/null || true
+  for mounted in before after; do ! mountpoint -q "$work/$mounted" || umount -l "$work/$mounted"; done
+  rm -rf "$work"
+}
+trap finish EXIT
+fail() { echo "powercut.sh: $*" >&2; exit 1; }
+
+cd "$work"
+mkdir before after
+truncate -s 512M disk
+mkfs.ext4 -q disk
+if ! mount -o loop disk before 2>mount.log; then
+  echo "== SKIPPED powercut.sh: $(cat mount.log)"
+  exit 0
+fi
+(cd "$repo" && go build -o "$work/" . ./scripts/load)
+for i in 0 1 2 3; do echo secret | ./xm --data before/data user add --password-file - "u$i@localhost" 2>/dev/null; done
+sync -f before
+./xm --data before/data smtpd --listen 127.0.0.1:0 2>log &
+pid=$!
+port=''
+for _ in $(seq 100); do
+  port=$(sed -n 's/.*msg=listening service=smtp addr=127.0.0.1:\([0-9]*\).*/\1/p' log)
+  [ -z "$port" ] || break
+  sleep 0.1
+done
+[ -n "$port" ] || { cat log >&2; fail 'xm does not start'; }
+./load smtp send -addr "127.0.0.1:$port" -user 'u%d@localhost' -users 4 -sessions 16 -count "$count" >/dev/null
+cp disk copy # the power fails
+kill "$pid" && wait "$pid"
+pid=''
+mount -o loop copy after
+
+# messages: how many there are, and how many of them have all their octets.
+messages() { find after/data/*/new -type f -printf '%s %f\n' | awk '{split($2, s, /,S=|,W=/); n++; whole += s[2] == $1} END {print n + 0, whole + 0}'; }
+read -r there whole <<<"$(messages)"
+[ "$whole" -lt "$count" ] || fail "nothing was lost by the copy, so nothing is proved"
+# The journal tells a loss of power from the end of the process by this.
+boot=$(cat /proc/sys/kernel/random/boot_id)
+sed -i "s/$boot/${boot//[1-9a-f]/0}/" after/data/.journal # of the same length
+./xm --data after/data user list --json >/dev/null
+read -r now_there now_whole <<<"$(messages)"
+[ "$now_there $now_whole" = "$count $count" ] || fail "of $count messages $now_there are there, $now_whole of them whole"
+./xm --data after/data fsck >fsck.log || { cat fsck.log >&2; fail 'xm fsck finds fault'; }
+echo "$count messages accepted; after the loss of power $there were there, $whole of them whole; xm has put all back"
