@@ -76,13 +76,14 @@ func (h *header) end(next func([]byte)) error {
 // take looks at a line, or at a part of a long one.
 func (h *header) take(whole bool, next func([]byte)) error {
 	defer func() { h.line = h.line[:0] }()
-	if h.size += len(h.line); h.size > maxHeader {
-		return errHeader
-	}
 	if !h.inLine {
-		if err := h.look(next); err != nil {
+		// As much of it as there always is, however the message came.
+		if err := h.look(h.line[:min(len(h.line), maxHeld)], next); err != nil {
 			return err
 		}
+	}
+	if h.size += len(h.line); h.size > maxHeader && !h.over {
+		return errHeader
 	}
 	h.inLine = !whole
 	next(h.line)
@@ -90,13 +91,13 @@ func (h *header) take(whole bool, next func([]byte)) error {
 }
 
 // look looks at the beginning of a line.
-func (h *header) look(next func([]byte)) error {
+func (h *header) look(line []byte, next func([]byte)) error {
 	first := !h.begun
 	h.begun = true
-	name, isField := fieldName(h.line)
-	h.lookForID(name)
+	name, isField := fieldName(line)
+	h.lookForID(name, line)
 	switch {
-	case string(h.line) == "\r\n":
+	case string(line) == "\r\n":
 		h.add(next)
 		h.over = true
 	case isField && name == "received":
@@ -118,12 +119,12 @@ func (h *header) look(next func([]byte)) error {
 
 // lookForID finds the Message-ID, which may stand on a line of its own (RFC 5322,
 // section 2.2.3), as some programs have it.
-func (h *header) lookForID(field string) {
-	value := h.line
+func (h *header) lookForID(field string, line []byte) {
+	value := line
 	switch {
 	case h.id == "" && field == "message-id":
-		_, value, _ = bytes.Cut(value, []byte(":"))
-	case !h.inID || value[0] != ' ' && value[0] != '\t':
+		_, value, _ = bytes.Cut(line, []byte(":"))
+	case !h.inID || line[0] != ' ' && line[0] != '\t':
 		h.inID = false
 		return
 	}

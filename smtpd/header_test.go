@@ -40,6 +40,7 @@ func TestHeaderInAnyPieces(t *testing.T) {
 		"Hello Alice.\r\n":               "Has: false false\r\n\r\nHello Alice.\r\n",
 		"Hello":                          "Has: false false\r\n\r\nHello",
 		"A: " + long + "\r\nDate: x\r\n": "A: " + long + "\r\nDate: x\r\nHas: true false\r\n",
+		long + ": b\r\n\r\n":             "Has: false false\r\n\r\n" + long + ": b\r\n\r\n", // a name that is longer than a line may be
 		"A: b\r\nnonsense\r\nDate: x\r\n\r\n.\r\n": "A: b\r\nnonsense\r\nDate: x\r\nHas: true false\r\n\r\n.\r\n",
 	} {
 		for _, size := range []int{1, 2, 3, 7, maxHeld, 4096} {
@@ -80,6 +81,7 @@ func TestHeaderBounds(t *testing.T) {
 		{"100 in the body", "\r\n" + strings.Repeat(hop, 100), nil},
 		{"many fields", strings.Repeat("A: b\r\n", maxHeader/6+1), errHeader},
 		{"one field", "A: " + strings.Repeat("x", maxHeader), errHeader},
+		{"a first line that is none", strings.Repeat("x", maxHeader+10), nil},
 		{"a large body", "\r\n" + strings.Repeat("x", maxHeader+10), nil},
 	} {
 		if _, err := through(&header{}, c.text, 4096); !errors.Is(err, c.want) {
@@ -91,6 +93,7 @@ func TestHeaderBounds(t *testing.T) {
 func FuzzHeader(f *testing.F) {
 	f.Add("A: b\r\nReceived: c\r\n\r\nbody", 3)
 	f.Add("Hello", 1)
+	f.Add(strings.Repeat("x", maxHeld)+": b", 4096)
 	f.Fuzz(func(t *testing.T, text string, size int) {
 		if size < 1 {
 			return

@@ -28,6 +28,9 @@ func FuzzRecord(f *testing.F) {
 	f.Add(whole, uint64(7), 40)
 	f.Add(whole[:len(whole)-1], uint64(7), -1)
 	f.Add([]byte("xm 0000000000000007 00000030 00000000\n\n\n\n"), uint64(7), -1)
+	// The same to a reader that takes other white space, or capital letters.
+	f.Add(bytes.Replace(whole, []byte("\n"), []byte("\v"), 1), uint64(7), -1)
+	f.Add(append(bytes.ToUpper(whole[:bodyStart]), whole[bodyStart:]...), uint64(7), -1)
 	f.Fuzz(func(t *testing.T, b []byte, epoch uint64, flip int) {
 		b = slices.Clone(b)
 		if flip >= 0 && flip < len(b) {

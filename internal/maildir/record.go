@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -40,9 +41,8 @@ type record struct {
 }
 
 const (
-	headFormat = "xm %016x %08x "
-	headSize   = len("xm ") + 16 + len(" ") + 8 + len(" ")
-	bodyStart  = headSize + 8 + len("\n")
+	headSize  = len("xm ") + 16 + len(" ") + 8 + len(" ")
+	bodyStart = headSize + 8 + len("\n")
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -62,16 +62,28 @@ var encodeBuffers = sync.Pool{New: func() any { return new(encoded) }}
 
 func (r *record) encode(epoch uint64) *encoded {
 	e := encodeBuffers.Get().(*encoded)
-	b := fmt.Appendf(e.octets[:0], headFormat, epoch, r.size())
-	b = append(b, "........\n"...)
+	b := append(appendHead(e.octets[:0], epoch, r.size()), "........\n"...)
 	b = append(append(b, r.name...), '\n')
 	for _, m := range r.maildrops {
 		b = append(append(append(b, ' '), m...), '\n')
 	}
 	b = append(append(b, '\n'), r.content...)
-	copy(b[headSize:], fmt.Sprintf("%08x", checksum(b)))
+	appendHex(b[:headSize], uint64(checksum(b)), 8)
 	e.octets = b
 	return e
+}
+
+// appendHead appends what a record begins with, up to its checksum.
+func appendHead(b []byte, epoch uint64, length int64) []byte {
+	b = append(appendHex(append(b, "xm "...), epoch, 16), ' ')
+	return append(appendHex(b, uint64(length), 8), ' ')
+}
+
+func appendHex(b []byte, n uint64, digits int) []byte {
+	for shift := 4 * (digits - 1); shift >= 0; shift -= 4 {
+		b = append(b, "0123456789abcdef"[n>>shift&15])
+	}
+	return b
 }
 
 func (e *encoded) release() { encodeBuffers.Put(e) }
@@ -86,10 +98,9 @@ func parseRecord(b []byte, epoch uint64) (r *record, size int) {
 	if len(b) < bodyStart {
 		return nil, 0
 	}
-	var was, length uint64
-	var sum uint32
-	if n, err := fmt.Sscanf(string(b[:bodyStart]), headFormat+"%08x\n", &was, &length, &sum); n != 3 || err != nil ||
-		was != epoch || length < uint64(bodyStart) || length > uint64(len(b)) {
+	length, err := strconv.ParseUint(string(b[headSize-9:headSize-1]), 16, 32)
+	if err != nil || length < uint64(bodyStart) || length > uint64(len(b)) ||
+		!bytes.Equal(appendHead(nil, epoch, int64(length)), b[:headSize]) {
 		return nil, 0
 	}
 	b = b[:length]
@@ -106,7 +117,8 @@ func parseRecord(b []byte, epoch uint64) (r *record, size int) {
 		r.maildrops, r.deleted = append(r.maildrops, string(line[1:])), append(r.deleted, line[0] == 'D')
 		line[0] = ' '
 	}
-	if checksum(b) != sum || !r.valid() {
+	sum := append(appendHex(nil, uint64(checksum(b)), 8), '\n')
+	if !bytes.Equal(sum, b[headSize:bodyStart]) || !r.valid() {
 		return nil, 0
 	}
 	return r, int(length)
