@@ -10,7 +10,7 @@ export seconds logs
 
 # run PACKAGE TARGET: one target, which passes if no input made it fail.
 run() {
-  local log=$logs/$2
+  local log=$logs/${1//\//-}-$2
   if ! go test "./$1" -run '^$' -fuzz "^$2\$" -fuzztime "${seconds}s" -fuzzminimizetime 10x -parallel 1 >"$log" 2>&1; then
     # Go's fuzzer now and then reports its own deadline as a failure. A real one
     # leaves an input behind.
