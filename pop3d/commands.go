@@ -55,9 +55,9 @@ func (s *session) uidl(args []string) reply {
 // listing answers for one message, or for all that are not deleted.
 func (s *session) listing(args []string, about func(b []byte, i int) []byte) reply {
 	if len(args) == 1 {
-		i, r := s.message(args[0])
-		if r != nil {
-			return *r
+		i, problem := s.message(args[0])
+		if problem != "" {
+			return failure(problem)
 		}
 		return reply{ok: true, text: fmt.Sprintf("%d %s", i+1, about(nil, i))}
 	}
@@ -78,26 +78,23 @@ func (s *session) listing(args []string, about func(b []byte, i int) []byte) rep
 }
 
 // message finds the message that an argument means, or says why there is none.
-func (s *session) message(arg string) (int, *reply) {
+func (s *session) message(arg string) (i int, problem string) {
 	n, err := strconv.ParseUint(arg, 10, 31)
-	var r reply
 	switch {
 	case err != nil && !errors.Is(err, strconv.ErrRange):
-		r = failure("a message number is wanted")
+		return 0, "a message number is wanted"
 	case err != nil || n < 1 || n > uint64(s.drop.Len()):
-		r = failure("no such message")
+		return 0, "no such message"
 	case s.drop.isDeleted(int(n) - 1):
-		r = failure("the message is deleted")
-	default:
-		return int(n) - 1, nil
+		return 0, "the message is deleted"
 	}
-	return 0, &r
+	return int(n) - 1, ""
 }
 
 func (s *session) dele(args []string) reply {
-	i, r := s.message(args[0])
-	if r != nil {
-		return *r
+	i, problem := s.message(args[0])
+	if problem != "" {
+		return failure(problem)
 	}
 	s.drop.mark(i)
 	return reply{ok: true, text: fmt.Sprintf("message %d will be deleted", i+1)}

@@ -32,9 +32,9 @@ func (s *session) top(args []string) reply {
 // send1 sends a message, or the top of it. It is opened, and its beginning read,
 // before anything is promised.
 func (s *session) send1(arg string, top *topper) reply {
-	i, bad := s.message(arg)
-	if bad != nil {
-		return *bad
+	i, problem := s.message(arg)
+	if problem != "" {
+		return failure(problem)
 	}
 	m, err := openMessage(s.drop, i)
 	switch {
@@ -47,9 +47,10 @@ func (s *session) send1(arg string, top *topper) reply {
 		m.close()
 		return reply{code: needsUTF8, text: "the message is internationalized: log in anew, with UTF8"}
 	}
-	text := strconv.FormatInt(s.drop.Size(i), 10) + " octets"
-	if top != nil {
-		text = "the top of the message follows"
+	text := "the top of the message follows"
+	if top == nil {
+		var number [20]byte
+		text = string(append(strconv.AppendInt(number[:0], s.drop.Size(i), 10), " octets"...))
 	}
 	return reply{ok: true, text: text, lines: func(w *line.DotWriter) error {
 		defer m.close()
@@ -76,34 +77,36 @@ func (s *session) logRetrieved(i int, octets int64) {
 // outgoing is a message on its way to the client.
 type outgoing struct {
 	src   io.ReadCloser
-	buf   *[pieceSize]byte
+	buf   [pieceSize]byte
 	first []byte // what was read when it was opened; in buf
 	err   error  // of that reading: io.EOF at most
 }
 
-// pieceSize is how much of a message is read at a time. Only messages that are
-// being sent have a buffer.
+// pieceSize is how much of a message is read at a time.
 const pieceSize = 32 << 10
 
-var pieces = sync.Pool{New: func() any { return new([pieceSize]byte) }}
+// outgoings are used again: only messages that are being sent have a buffer.
+var outgoings = sync.Pool{New: func() any { return new(outgoing) }}
 
 func openMessage(box Mailbox, i int) (*outgoing, error) {
 	src, err := box.Open(i)
 	if err != nil {
 		return nil, err
 	}
-	m := &outgoing{src: src, buf: pieces.Get().(*[pieceSize]byte)}
+	m := outgoings.Get().(*outgoing)
 	n, err := src.Read(m.buf[:])
-	if m.first, m.err = m.buf[:n], err; err != nil && err != io.EOF {
+	if m.src, m.first, m.err = src, m.buf[:n], err; err != nil && err != io.EOF {
 		m.close()
 		return nil, err
 	}
 	return m, nil
 }
 
+// close ends the use of m.
 func (m *outgoing) close() {
-	pieces.Put(m.buf)
 	m.src.Close()
+	m.src = nil
+	outgoings.Put(m)
 }
 
 // next gives the message piece by piece; each is valid until the next. The error

@@ -363,6 +363,7 @@ func (d *DotWriter) plain(b *[]byte, p []byte) (size int) {
 
 var (
 	anotherDot = []byte(".")
+	lastDot    = []byte(".\r\n")
 	lf, crlf   = []byte("\n"), []byte("\r\n")
 )
 
@@ -385,10 +386,8 @@ func (d *DotWriter) write(parts ...[]byte) error {
 
 // Close ends the message, and its last line if that has no end.
 func (d *DotWriter) Close() error {
-	end := ".\r\n"
 	if d.inLine {
-		end = "\r\n.\r\n"
+		return d.write(crlf, lastDot)
 	}
-	_, err := io.WriteString(d.w, end)
-	return err
+	return d.write(lastDot)
 }

@@ -22,8 +22,8 @@ import (
 // change once it is made: sessions share it. It takes about 90 octets a
 // message.
 type listing struct {
-	dirs     []string // below the data directory: new, cur, and where the original left mail
-	names    []byte   // of the files, one after the other
+	dirs     []string        // below the data directory: new, cur, and where the original left mail
+	names    strings.Builder // of the files, one after the other
 	messages []message
 	twice    bool // a file may be there that is another name of one of them
 }
@@ -208,11 +208,11 @@ func (l *listing) measured() map[string]int64 {
 
 // append adds a message whose file has that name.
 func (l *listing) append(m message, name string) error {
-	if len(l.names) > math.MaxUint32-len(name) || len(l.dirs) > math.MaxUint16 {
+	if l.names.Len() > math.MaxUint32-len(name) || len(l.dirs) > math.MaxUint16 {
 		return errors.New("too many messages")
 	}
-	m.start, m.length = uint32(len(l.names)), uint8(len(name))
-	l.names = append(l.names, name...)
+	m.start, m.length = uint32(l.names.Len()), uint8(len(name))
+	l.names.WriteString(name)
 	l.messages = append(l.messages, m)
 	return nil
 }
@@ -231,18 +231,17 @@ func (l *listing) sort() {
 		return a.dir < firstOriginals && b.dir < firstOriginals && a.seconds == b.seconds && unique(l.name(a)) == unique(l.name(b))
 	}))
 	l.twice = len(l.messages) < all
-	l.names = slices.Clip(l.names)
 }
 
 // octets is what the listing takes of memory.
-func (l *listing) octets() int { return cap(l.names) + cap(l.messages)*24 }
+func (l *listing) octets() int { return l.names.Cap() + cap(l.messages)*24 }
 
 func (l *listing) name(m message) string {
-	return string(l.names[m.start : m.start+uint32(m.length)])
+	return l.names.String()[m.start : m.start+uint32(m.length)]
 }
 
 func (l *listing) path(m message) string {
-	return l.dirs[m.dir] + "/" + string(l.names[m.start:m.start+uint32(m.length)])
+	return l.dirs[m.dir] + "/" + l.name(m)
 }
 
 // diskSize is what the message's name says of its size on disk.

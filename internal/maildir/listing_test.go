@@ -286,7 +286,12 @@ func TestSizesAreRemembered(t *testing.T) {
 
 func TestListingsAreBounded(t *testing.T) {
 	var c listings
-	big := &listing{names: make([]byte, maxListings/4)}
+	listing := func(octets int) *listing {
+		l := new(listing)
+		l.names.Grow(octets)
+		return l
+	}
+	big := listing(maxListings / 4)
 	for i := range 20 {
 		c.put(fmt.Sprint(i), rememberedListing{big, "x"})
 		c.put(fmt.Sprint(i), rememberedListing{big, "y"}) // in the place of the former
@@ -294,7 +299,7 @@ func TestListingsAreBounded(t *testing.T) {
 			t.Fatalf("%d octets, %d listings", c.octets, len(c.byName))
 		}
 	}
-	c.put("huge", rememberedListing{&listing{names: make([]byte, maxListings)}, "x"})
+	c.put("huge", rememberedListing{listing(maxListings), "x"})
 	if c.get("huge").listing != nil || len(c.byName) == 0 {
 		t.Error("one listing takes all")
 	}
