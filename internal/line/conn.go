@@ -56,10 +56,12 @@ type Conn struct {
 	filled      bool          // the last read has filled its buffer
 	out         *bufio.Writer // nil while there is nothing to send
 	readTimeout time.Duration // for each read; 0 leaves the deadline alone
+	reads       patience
+	writes      patience
 	ctx         context.Context
 	cancel      context.CancelFunc
 
-	mu       sync.Mutex // guards what interrupt, from another goroutine, needs: nc, too
+	mu       sync.Mutex // guards what interrupt, from another goroutine, needs: reads, too
 	idle     bool
 	stopping bool
 }
@@ -102,7 +104,7 @@ func (r timedReader) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	if r.c.readTimeout > 0 {
-		if err := r.c.nc.SetReadDeadline(r.c.deadline(r.c.readTimeout)); err != nil {
+		if err := r.c.awaitInput(r.c.readTimeout); err != nil {
 			return 0, err
 		}
 	}
@@ -115,25 +117,27 @@ func (r timedReader) Read(p []byte) (int, error) {
 type timedWriter struct{ c *Conn }
 
 func (w timedWriter) Write(p []byte) (int, error) {
-	if err := w.c.nc.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-		return 0, err
+	if deadline, set := w.c.writes.await(writeTimeout, time.Time{}); set {
+		if err := w.c.raw.SetWriteDeadline(deadline); err != nil {
+			return 0, err
+		}
 	}
 	n, err := w.c.nc.Write(p)
 	w.c.srv.observer().Sent(n)
 	return n, err
 }
 
-// deadline is the end of a wait that begins now: no session lives for ever.
-func (c *Conn) deadline(timeout time.Duration) time.Time {
-	end := time.Now().Add(timeout)
-	if !c.expires.IsZero() && c.expires.Before(end) {
-		return c.expires
+// awaitInput begins a wait for input: no session lives for ever.
+func (c *Conn) awaitInput(timeout time.Duration) error {
+	if deadline, set := c.reads.await(timeout, c.expires); set {
+		return c.raw.SetReadDeadline(deadline)
 	}
-	return end
+	return nil
 }
 
 // ReadLine reads a line of at most max octets and returns it without its CRLF;
-// it is valid until the next read. The whole line must arrive within timeout.
+// it is valid until the next read. The whole line must arrive within timeout, or a
+// little more.
 // A server that stops interrupts the wait if idle is true. ErrLineEnd and
 // ErrLineTooLong leave the connection at the next line, and the former comes
 // with the line; after any other error the connection is at an end.
@@ -178,7 +182,7 @@ func (c *Conn) beginWait(timeout time.Duration, idle bool) error {
 		return ErrStopping
 	}
 	c.idle = idle
-	return c.nc.SetReadDeadline(c.deadline(timeout))
+	return c.awaitInput(timeout)
 }
 
 // endWait reports whether the wait was interrupted.
@@ -196,7 +200,8 @@ func (c *Conn) interrupt() {
 	defer c.mu.Unlock()
 	c.stopping = true
 	if c.idle {
-		_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // fails on a closed connection alone
+		c.reads = patience{}
+		_ = c.raw.SetReadDeadline(time.Unix(1, 0)) // fails on a closed connection alone
 	}
 }
 

@@ -159,7 +159,9 @@ func (c *Conn) handshake(clear net.Conn) error {
 	}
 	config := c.srv.tlsConfig()
 	secured := tls.Server(clear, config)
-	if err := c.raw.SetDeadline(c.deadline(handshakeTimeout)); err != nil {
+	c.reads, c.writes = patience{}, patience{}
+	deadline, _ := c.reads.await(handshakeTimeout, c.expires)
+	if err := c.raw.SetDeadline(deadline); err != nil {
 		return err
 	}
 	err := secured.Handshake()
@@ -168,9 +170,7 @@ func (c *Conn) handshake(clear net.Conn) error {
 		return fmt.Errorf("TLS handshake: %w", err)
 	}
 	c.tls = &TLS{secured.ConnectionState(), config.Certificates[0].Leaf}
-	c.mu.Lock()
 	c.nc = secured
-	c.mu.Unlock()
 	c.in.Reset(timedReader{c})
 	return nil
 }

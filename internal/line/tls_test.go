@@ -218,7 +218,7 @@ func TestHandshakeTimeout(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- s.Serve(ctx, pipe) }()
 		conn, began := pipe.Dial(), time.Now()
-		if _, err := conn.Read(make([]byte, 1)); err == nil || time.Since(began) != handshakeTimeout {
+		if _, err := conn.Read(make([]byte, 1)); err == nil || !linetest.Waited(time.Since(began), handshakeTimeout) {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
 		conn.Close()

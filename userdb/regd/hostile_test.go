@@ -73,7 +73,7 @@ func TestSlowHTTP(t *testing.T) {
 					}
 				})
 				out, _ := io.ReadAll(conn)
-				if !strings.HasPrefix(string(out), want) || time.Since(began) != timeout {
+				if !strings.HasPrefix(string(out), want) || !linetest.Waited(time.Since(began), timeout) {
 					t.Errorf("%q: got %q after %v", begin, out, time.Since(began))
 				}
 				writer.Wait()

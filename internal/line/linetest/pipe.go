@@ -3,6 +3,7 @@ package linetest
 import (
 	"net"
 	"sync"
+	"time"
 )
 
 // Pipe is a listener within the process, for tests with a clock of their own
@@ -50,3 +51,9 @@ func (p *Pipe) Close() error {
 
 // Addr is net.Listener's.
 func (p *Pipe) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "pipe"} }
+
+// Waited reports whether a session waited for as long as it should: a Conn's waits
+// may last a 64th longer than they are said to.
+func Waited(took, timeout time.Duration) bool {
+	return timeout <= took && took <= timeout+timeout/64
+}
