@@ -48,7 +48,8 @@ func init() {
 // an IMAP server does), or, with -deliver COMMAND in its place, a shell command
 // that stores its standard input octet for octet.
 func TestConformance(t *testing.T) {
-	if target.addr == "" {
+	if given := target; given.addr == "" {
+		defer func() { target = given }()
 		target.addr, target.user, target.pass, target.maildir = serveMaildir(t)
 	}
 	for _, c := range []struct {
