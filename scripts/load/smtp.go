@@ -79,8 +79,7 @@ func (s *smtp) send(to string, message []byte) error {
 			return err
 		}
 	}
-	text := net.Buffers{message, []byte(".\r\n")}
-	if _, err := text.WriteTo(s.conn); err != nil {
+	if _, err := s.conn.Write(append(message, ".\r\n"...)); err != nil {
 		return err
 	}
 	_, err := s.reply("250")
@@ -89,9 +88,11 @@ func (s *smtp) send(to string, message []byte) error {
 
 // message has so many octets, one of them its number.
 func message(number int64, octets int) []byte {
-	m := fmt.Appendf(nil, "From: load@load.example\r\nSubject: message %d\r\n\r\n", number)
+	const line = "All work and no play makes Jack a dull boy, as the proverb has it.\r\n"
+	m := make([]byte, 0, octets+len(line))
+	m = fmt.Appendf(m, "From: load@load.example\r\nSubject: message %d\r\n\r\n", number)
 	for len(m) < octets {
-		m = append(m, "All work and no play makes Jack a dull boy, as the proverb has it.\r\n"...)
+		m = append(m, line...)
 	}
 	return append(bytes.TrimRight(m[:octets-2], "\r\n"), "\r\n"...)
 }
