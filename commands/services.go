@@ -88,6 +88,10 @@ type host struct {
 	counts  *metrics.Store
 }
 
+// usersFresh is how long the servers do without another look at users.txt: less than
+// it takes anybody to change it and to start a program that could tell.
+const usersFresh = time.Millisecond
+
 // openHost opens the files of the servers. obtained is as in host.
 func openHost(c *cli.Context, cfg config.Config, log *slog.Logger, obtained *acme.Manager) (h *host, err error) {
 	if err := safefile.MkdirAll(cfg.DataDir, 0o700); err != nil {
@@ -104,7 +108,9 @@ func openHost(c *cli.Context, cfg config.Config, log *slog.Logger, obtained *acm
 	if cfg.POP3.LoginDelay > 0 {
 		h.pop3Delay = &pop3d.LoginDelay{Delay: cfg.POP3.LoginDelay}
 	}
-	if h.db, err = userdb.Open(cfg.DataDir, userOptions(cfg), h.log); err != nil {
+	options := userOptions(cfg)
+	options.Fresh = usersFresh
+	if h.db, err = userdb.Open(cfg.DataDir, options, h.log); err != nil {
 		return nil, err
 	}
 	if h.store, err = openStore(cfg, h.db, func(err error) { h.log.Error("the mail store has a problem", "err", err) }); err != nil {

@@ -207,7 +207,6 @@ func (db *DB) rewrite(change func(*snapshot) ([]string, error)) error {
 }
 
 func (db *DB) writeUsers(lines []string) error {
-	db.snap.Store(nil)
 	return db.writeLines(fileName, lines)
 }
 
@@ -221,6 +220,9 @@ func (db *DB) readLines(name string) ([]string, error) {
 }
 
 func (db *DB) writeLines(name string, lines []string) error {
+	if name == fileName || name == settingsName {
+		defer db.snap.Store(nil)
+	}
 	content := ""
 	if len(lines) > 0 {
 		content = strings.Join(lines, "\n") + "\n"

@@ -66,6 +66,7 @@ import (
 	"runtime"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"xm/internal/disk"
 )
@@ -96,6 +97,7 @@ type DB struct {
 	seen       atomic.Pointer[map[string]version] // of the files, when they were last read
 	writing    chan struct{}                      // holds a token while this process writes
 	derive     chan struct{}                      // holds one for each derivation under way; a core is left to the others
+	fresh      time.Duration
 	iterations int
 	decoy      Record // what a password is checked against where there is no user
 }
@@ -111,12 +113,15 @@ type Options struct {
 	// Aliases maps names to those of users and other aliases, who get their
 	// mail. A bare name stands for itself at every local domain.
 	Aliases map[string][]string
+	// Fresh is how long what the files hold is used without another look at them; 0
+	// for no time. A change that this DB makes is seen at once in any case.
+	Fresh time.Duration
 }
 
 // Open opens the users of a data directory, which must exist; users.txt need
 // not. It fails for an alias that can't be a name or leads back to itself.
 func Open(dataDir string, options Options, log *slog.Logger) (*DB, error) {
-	db := &DB{log: log, writing: make(chan struct{}, 1), derive: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))}
+	db := &DB{log: log, fresh: options.Fresh, writing: make(chan struct{}, 1), derive: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))}
 	if db.iterations = options.Iterations; db.iterations == 0 {
 		db.iterations = DefaultIterations
 	}

@@ -66,6 +66,42 @@ func TestLookupReadsNothing(t *testing.T) {
 	}
 }
 
+// What was looked at a moment ago is not looked at again, but for a change of our own.
+func TestFreshUsers(t *testing.T) {
+	db, dir := openDB(t, original(t))
+	db.fresh = time.Hour
+	s, err := db.read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.snap.Store(s)
+	if err := os.WriteFile(filepath.Join(dir, fileName), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := db.load(); err != nil || again != s {
+		t.Errorf("the file was read again: %v", err)
+	}
+	bob := record(t, "bob")
+	if err := db.Add(t.Context(), bob); err != nil {
+		t.Fatal(err)
+	}
+	if _, found, err := db.Lookup(bob.Name); !found || err != nil {
+		t.Errorf("a new user is not seen: %v", err)
+	}
+	db.snap.Store(nil)
+	if s, err = db.read(); err != nil {
+		t.Fatal(err)
+	}
+	db.snap.Store(s)
+	disable := func(s *Settings) error { s.Disabled = true; return nil }
+	if _, err := db.Set(t.Context(), bob.Name, disable); err != nil {
+		t.Fatal(err)
+	}
+	if set, err := db.Settings(bob.Name); !set.Disabled || err != nil {
+		t.Errorf("new settings are not seen: %v", err)
+	}
+}
+
 func BenchmarkLoad100000(b *testing.B) {
 	db, _ := manyUsers(b)
 	b.ReportAllocs()

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -26,6 +27,7 @@ type snapshot struct {
 	withAliases []setting          // those that have some, in the file's order
 	aliases     aliases            // those of the config, and the users' own
 	versions    map[string]version // of each file
+	looked      atomic.Int64       // at the files, when they were of these versions last; by sinceStart
 }
 
 // version tells one content of the file from another. The zero version is that
@@ -74,8 +76,18 @@ func (db *DB) load() (*snapshot, error) {
 	return s, nil
 }
 
-// current reports whether the files are still those that were read.
+// sinceStart is a time that no change of the clock moves.
+func sinceStart() time.Duration { return time.Since(start) }
+
+var start = time.Now()
+
+// current reports whether the files are still those that were read, or were so a
+// moment ago.
 func (db *DB) current(s *snapshot) bool {
+	now := sinceStart()
+	if now-time.Duration(s.looked.Load()) < db.fresh {
+		return true
+	}
 	for name, v := range s.versions {
 		st, err := db.root.Stat(name)
 		if err == nil && versionOf(st) == v || errors.Is(err, fs.ErrNotExist) && v == (version{}) {
@@ -83,6 +95,7 @@ func (db *DB) current(s *snapshot) bool {
 		}
 		return false
 	}
+	s.looked.Store(int64(now))
 	return true
 }
 
@@ -101,6 +114,7 @@ func (s *snapshot) changed() time.Time {
 // them, so that no disabled user is seen without.
 func (db *DB) read() (*snapshot, error) {
 	s := &snapshot{versions: map[string]version{}, settings: map[string]setting{}}
+	s.looked.Store(int64(sinceStart()))
 	content := map[string]string{}
 	for _, name := range []string{settingsName, fileName} {
 		var err error
