@@ -29,16 +29,21 @@ const maxDrops = 128
 // use opens a maildrop, which is made where it is missing, or takes one that is
 // still open, and was there a short while ago. The caller ends it with leave.
 func (s *Store) use(name string) (*drop, error) {
+	if d := s.kept(name); d != nil {
+		return d, nil
+	}
+	return s.useNow(name)
+}
+
+// kept is a maildrop that is open; nil if none is. leave ends it.
+func (s *Store) kept(name string) *drop {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	d := s.drops[name]
 	if d != nil {
 		d.users++
 	}
-	s.mu.Unlock()
-	if d != nil {
-		return d, nil
-	}
-	return s.useNow(name)
+	return d
 }
 
 // useNow is use for one that is there now.
@@ -59,19 +64,18 @@ func (s *Store) useNow(name string) (*drop, error) {
 
 // inPlace takes the open maildrop if it still is what has the name.
 func (s *Store) inPlace(name string) (*drop, error) {
-	st, err := s.root.Stat(path.Join(name, "new"))
+	if d := s.kept(name); d != nil {
+		here, err := s.root.Leads(name+"/new", d.inode)
+		if here {
+			return d, nil
+		}
+		s.leave(d)
+		if err != nil {
+			return nil, err
+		}
+	}
+	d, err := s.openDrop(name)
 	if err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	d := s.drops[name]
-	if d != nil && sameDir(d.inode, st) {
-		d.users++
-		s.mu.Unlock()
-		return d, nil
-	}
-	s.mu.Unlock()
-	if d, err = s.openDrop(name); err != nil {
 		return nil, err
 	}
 	return s.keep(d), nil

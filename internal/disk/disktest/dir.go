@@ -169,6 +169,11 @@ func (d dir) Remove(name string) error {
 
 func (d dir) Stat(name string) (fs.FileInfo, error) { return d.Lstat(name) }
 
+func (d dir) Leads(name string, to fs.FileInfo) (bool, error) {
+	st, err := d.Stat(name)
+	return err == nil && st.Sys().(*syscall.Stat_t).Ino == to.Sys().(*syscall.Stat_t).Ino, err
+}
+
 func (d dir) Lstat(name string) (st fs.FileInfo, err error) {
 	err = d.do("stat", name, func() error {
 		n, err := d.disk.find(d.inode, name)

@@ -1,0 +1,43 @@
+package disk
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// A path leads to what was there as long as that is there.
+func TestLeads(t *testing.T) {
+	path := t.TempDir()
+	for _, name := range []string{"a/new", "b/new"} {
+		if err := os.MkdirAll(filepath.Join(path, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	opened, err := OpenDir(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer opened.Close()
+	root, err := os.OpenRoot(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	st, err := opened.Stat("a/new")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for how, d := range map[string]Dir{"fstatat": opened, "os.Root": At(root)} {
+		for name, want := range map[string]bool{"a/new": true, "b/new": false, ".": false} {
+			if here, err := d.Leads(name, st); here != want || err != nil {
+				t.Errorf("%s: %s leads to a/new: %v, %v", how, name, here, err)
+			}
+		}
+		if here, err := d.Leads("c/new", st); here || !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: what is missing: %v, %v", how, here, err)
+		}
+	}
+}
