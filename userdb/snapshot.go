@@ -57,14 +57,6 @@ func (db *DB) load() (*snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	seen := db.seen.Load()
-	for name, v := range s.versions {
-		if v == (version{}) && seen != nil && (*seen)[name] != (version{}) {
-			// Nobody must lose mail, or get in, while somebody moves it about.
-			return nil, fmt.Errorf("%s is gone", name)
-		}
-	}
-	db.seen.Store(&s.versions)
 	if time.Since(s.changed()) > settled {
 		db.snap.Store(s)
 		for _, err := range s.broken {
@@ -97,8 +89,8 @@ func (s *snapshot) changed() time.Time {
 	return last
 }
 
-// read reads the files. The settings come first: Remove removes the user before
-// them, so that no disabled user is seen without.
+// read reads the files, for writers too. The settings come first: Remove removes
+// the user before them, so that no disabled user is seen without.
 func (db *DB) read() (*snapshot, error) {
 	s := &snapshot{versions: map[string]version{}, settings: map[string]setting{}}
 	content := map[string]string{}
@@ -108,10 +100,27 @@ func (db *DB) read() (*snapshot, error) {
 			return nil, err
 		}
 	}
+	if err := db.notGone(s.versions); err != nil {
+		return nil, err
+	}
 	s.parse(content[fileName])
 	s.parseSettings(content[settingsName])
 	s.aliases = db.aliases.with(s)
 	return s, nil
+}
+
+// notGone returns an error for a file that was there before. While somebody moves
+// it about, nobody must lose mail, get in, or be given a name that is in it.
+func (db *DB) notGone(versions map[string]version) error {
+	if seen := db.seen.Load(); seen != nil {
+		for name, v := range versions {
+			if v == (version{}) && (*seen)[name] != (version{}) {
+				return fmt.Errorf("%s is gone", name)
+			}
+		}
+	}
+	db.seen.Store(&versions)
+	return nil
 }
 
 // readFile reads a file, which need not exist.
