@@ -15,14 +15,18 @@ import (
 
 // Lookup returns the user of exactly this name, or else the only one whose name
 // differs from it by case alone. It knows nothing of aliases, sub-addresses and
-// bare names: see Find.
+// bare names: see Find. The error is for a file, or a line of that name, that can't
+// be read.
 func (db *DB) Lookup(n Name) (Record, bool, error) {
 	s, err := db.load()
 	if err != nil {
 		return Record{}, false, err
 	}
 	r, found := s.lookup(n)
-	return r, found, nil
+	if found {
+		return r, true, nil
+	}
+	return Record{}, false, s.unreadable(n.local, [][]string{{n.domain}})
 }
 
 func (s *snapshot) lookup(n Name) (Record, bool) {
@@ -228,9 +232,13 @@ func (db *DB) writeLines(name string, lines []string) error {
 	return safefile.Replace(db.root, name, []byte(content), 0o600)
 }
 
+// byteOrderMark is what some editors begin a file with.
+const byteOrderMark = "\ufeff"
+
 // splitLines is what stands in a file, without line ends. Of a last line that is
 // cut short it keeps what there is.
 func splitLines(content string) []string {
+	content = strings.TrimPrefix(content, byteOrderMark)
 	if content == "" {
 		return nil
 	}

@@ -18,7 +18,7 @@ type snapshot struct {
 	lines   []string // as they stand, without line ends
 	records []Record
 	broken  []error        // one for each line that can't be read
-	lost    []Name         // the names on those lines, as far as they can
+	lost    []lost         // whose lines those are, as far as can be told
 	folded  map[string]int // the first of the records with a folded name
 	next    []int          // for each record, another with the same folded name, or -1
 
@@ -26,6 +26,12 @@ type snapshot struct {
 	withAliases []setting          // those that have some, in the file's order
 	aliases     aliases            // those of the config, and the users' own
 	versions    map[string]version // of each file
+}
+
+// lost is a user whose line can't be read.
+type lost struct {
+	name Name
+	err  error // of the line
 }
 
 // version tells one content of the file from another. The zero version is that
@@ -153,13 +159,17 @@ func (s *snapshot) parse(content string) {
 			continue
 		}
 		r, err := ParseRecord(line)
-		if err == nil {
+		unreadable := err != nil
+		if !unreadable {
 			err = s.index(r)
-		} else if name, err := ParseName(firstField(line)); err == nil {
-			s.lost = append(s.lost, name)
 		}
-		if err != nil {
-			s.broken = append(s.broken, fmt.Errorf("%s, line %d: %w", fileName, i+1, err))
+		if err == nil {
+			continue
+		}
+		err = fmt.Errorf("%s, line %d: %w", fileName, i+1, err)
+		s.broken = append(s.broken, err)
+		if name, ok := likelyName(line); ok && unreadable {
+			s.lost = append(s.lost, lost{name, err})
 		}
 	}
 }
@@ -221,21 +231,27 @@ func findOne(s *snapshot, groups [][]string, at func(domain string) []int) (Reco
 	return Record{}, false
 }
 
-// unreadable reports whether a broken line has a name that find looked for.
-func (s *snapshot) unreadable(local string, groups [][]string) bool {
+// unreadable returns an error if a broken line has a name that find looked for.
+func (s *snapshot) unreadable(local string, groups [][]string) error {
 	for _, group := range groups {
 		for _, domain := range group {
-			if slices.ContainsFunc(s.lost, func(n Name) bool { return n.folded() == Name{local, domain}.folded() }) {
-				return true
+			n := Name{local, domain}
+			for _, l := range s.lost {
+				if l.name.folded() == n.folded() {
+					return fmt.Errorf("the record of %s can't be read: %w", l.name, l.err)
+				}
 			}
 		}
 	}
-	return false
+	return nil
 }
 
 // names are all names in the file, on broken lines too.
 func (s *snapshot) names() []Name {
-	names := slices.Clone(s.lost)
+	var names []Name
+	for _, l := range s.lost {
+		names = append(names, l.name)
+	}
 	for _, r := range s.records {
 		names = append(names, r.Name)
 	}
@@ -245,6 +261,17 @@ func (s *snapshot) names() []Name {
 func firstField(line string) string {
 	name, _, _ := strings.Cut(line, ",")
 	return name
+}
+
+// likelyName is the name that a broken line is probably meant for: what stands
+// before the first character that ends a name in any file of users.
+func likelyName(line string) (Name, bool) {
+	line = strings.TrimLeft(line, " \t"+byteOrderMark)
+	if i := strings.IndexAny(line, ",:; \t"); i >= 0 {
+		line = line[:i]
+	}
+	n, err := ParseName(nfc(line))
+	return n, err == nil
 }
 
 func trimCR(line string) string { return strings.TrimSuffix(line, "\r") }
