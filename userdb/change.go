@@ -44,7 +44,8 @@ func (db *DB) Add(ctx context.Context, r Record) error {
 }
 
 // AddAll appends users: all, or none. If some can't be had, refused holds what is
-// wrong with each, or nil, as Add would return it. If dry, it only looks.
+// wrong with each, or nil, as Add would return it. If dry, it only looks, but for
+// the end of what a crash interrupted.
 func (db *DB) AddAll(ctx context.Context, rs []Record, dry bool) (refused []error, err error) {
 	err = db.locked(ctx, func() error {
 		if err := db.settleInvites(); err != nil {
@@ -55,13 +56,25 @@ func (db *DB) AddAll(ctx context.Context, rs []Record, dry bool) (refused []erro
 		if dry || refused != nil || err != nil {
 			return err
 		}
-		return db.writeUsers(lines)
+		return db.writeAdded(rs, lines)
 	})
 	return refused, err
 }
 
-// withUsers gives the file's lines with more users. It is called with the files
-// locked, right before those are written.
+// writeAdded writes what withUsers gave.
+func (db *DB) writeAdded(rs []Record, lines []string) error {
+	var names []Name
+	for _, r := range rs {
+		names = append(names, r.Name)
+	}
+	if err := db.forget(names...); err != nil {
+		return err
+	}
+	return db.writeUsers(lines)
+}
+
+// withUsers gives the file's lines with more users; refused is that of AddAll. It
+// is called with the files locked, right before those are written.
 func (db *DB) withUsers(rs []Record) (lines []string, refused []error, err error) {
 	s, err := db.read()
 	if err != nil {
@@ -89,10 +102,7 @@ func (db *DB) withUsers(rs []Record) (lines []string, refused []error, err error
 		taken.add(r.Name, "%[1]s exists")
 		lines = append(lines, line)
 	}
-	if refused != nil {
-		return nil, refused, nil
-	}
-	return lines, nil, db.forget(wanted...)
+	return lines, refused, nil
 }
 
 // line is the record's line, which is sure to be read as it is written.

@@ -41,7 +41,7 @@ func (db *DB) claimed(s *snapshot, but Name, wanted []Name) *claims {
 	return c
 }
 
-// addMaildrops adds what former users left.
+// addMaildrops adds what former users left. A link to a maildrop is one.
 func (c *claims) addMaildrops() error {
 	entries, err := disk.ReadDir(c.db.root, ".")
 	if err != nil {
@@ -49,7 +49,7 @@ func (c *claims) addMaildrops() error {
 	}
 	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 	for _, e := range entries {
-		if n, err := parseName(e.Name()); err == nil && e.IsDir() {
+		if n, err := parseName(e.Name()); err == nil && !e.Type().IsRegular() {
 			c.add(n, "a maildrop %[1]s exists; move it away, or remove it: xm user remove --with-mail %[1]s")
 		}
 	}
