@@ -51,6 +51,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -61,9 +62,6 @@ import (
 	"xm/internal/sasl"
 	"xm/userdb"
 )
-
-// MaxConns is how many connections are enough for a registration server.
-const MaxConns = 200
 
 const (
 	maxKeys = 4 << 10
@@ -90,9 +88,9 @@ type Server struct {
 	// Requests limits the HTTP requests of an address, and Registrations the
 	// attempts to register or change something, of both protocols.
 	Requests, Registrations Rate
-	// Certificate and Limits are those of line.Server; nil for none, and for
-	// those of one who is alone.
+	// Certificate, Proxies and Limits are those of line.Server.
 	Certificate *line.Certificate
+	Proxies     []netip.Prefix
 	Limits      *line.Limits
 	// Logins limits, for each address, the requests that come without a right:
 	// with a wrong signature or invite.
@@ -114,14 +112,11 @@ func (s *Server) handler() *handler {
 
 // Serve accepts connections from l until ctx is done. See line.Server.Serve.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	h, limits := s.handler(), s.Limits
-	if limits == nil {
-		limits = &line.Limits{MaxConns: MaxConns}
-	}
 	return (&line.Server{
-		Handle:      h.handle,
+		Handle:      s.handler().handle,
 		Busy:        "-ERR too many connections, try again later",
-		Limits:      limits,
+		Limits:      s.Limits,
+		Proxies:     s.Proxies,
 		Lifetime:    2 * timeout, // of which a handshake can take some
 		Certificate: s.Certificate,
 		ALPN:        "http/1.1",
