@@ -44,7 +44,7 @@ var reserved = map[string]bool{
 func ParseName(s string) (Name, error) {
 	n, err := parseName(s)
 	if err != nil {
-		return Name{}, fmt.Errorf("%q can't be a user name: %w", s, err)
+		return Name{}, fmt.Errorf("%.*q can't be a user name: %w", maxFile, s, err) // strangers choose it
 	}
 	return n, nil
 }
