@@ -64,3 +64,24 @@ func TestByteOrderMark(t *testing.T) {
 		t.Errorf("Check: %v, %v", broken, err)
 	}
 }
+
+// A line that was set aside is still somebody's, until a person has looked at it.
+func TestLineSetAsideKeepsItsName(t *testing.T) {
+	db, dir := openDB(t, "alice ,x,y\nnonsense of mine\n"+record(t, "bob").String()+"\n")
+	ctx := context.Background()
+	if broken, err := db.SetAside(ctx); len(broken) != 2 || err != nil {
+		t.Fatal(broken, err)
+	}
+	for _, user := range []string{"alice", "Alice+x@localhost"} {
+		if err := db.Add(ctx, record(t, user)); !errors.Is(err, ErrTaken) || !strings.Contains(err.Error(), BrokenLines) {
+			t.Errorf("%s: %v", user, err)
+		}
+	}
+	if err := db.Add(ctx, record(t, "carol")); err != nil {
+		t.Error(err)
+	}
+	write(t, dir, BrokenLines, "")
+	if err := db.Add(ctx, record(t, "alice")); err != nil {
+		t.Error(err)
+	}
+}

@@ -85,7 +85,7 @@ func (db *DB) withUsers(rs []Record) (lines []string, refused []error, err error
 		wanted[i] = r.Name
 	}
 	taken := db.claimed(s, Name{}, wanted)
-	if err := taken.addMaildrops(); err != nil {
+	if err := taken.addLeft(); err != nil {
 		return nil, nil, err
 	}
 	refusals := make([]error, len(rs))

@@ -41,8 +41,18 @@ func (db *DB) claimed(s *snapshot, but Name, wanted []Name) *claims {
 	return c
 }
 
-// addMaildrops adds what former users left. A link to a maildrop is one.
-func (c *claims) addMaildrops() error {
+// addLeft adds what is left of users who are not in the file: maildrops, and links
+// to some, and the lines that SetAside has moved.
+func (c *claims) addLeft() error {
+	lines, err := c.db.readLines(BrokenLines)
+	if err != nil {
+		return err
+	}
+	for _, line := range lines {
+		if n, ok := likelyName(line); ok {
+			c.add(n, "a line of %[1]s is in "+BrokenLines+"; mend it and move it back, or remove it")
+		}
+	}
 	entries, err := disk.ReadDir(c.db.root, ".")
 	if err != nil {
 		return err
