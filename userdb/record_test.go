@@ -58,21 +58,22 @@ func TestParseRecordFailures(t *testing.T) {
 	}
 	scramOf := func(old, new string) string { return "u," + good.Salt + "," + strings.Replace(good.Hash, old, new, 1) }
 	for line, want := range map[string]string{
-		"":                              "1 fields",
-		"user,salt":                     "2 fields",
-		"user,salt," + hash + ",a,b":    "5 fields",
-		"../u,salt," + hash:             "can't be a user name",
-		"user,," + hash:                 "salt",
-		"user,sa lt," + hash:            "salt",
-		"user,salt," + hash[1:]:         "hash",
-		"user,salt," + hash + ",!":      "not base64",
-		"u,other," + good.Hash:          "does not repeat",
-		scramOf("$4096", "$4095"):       "iterations",
-		scramOf("$4096", "$1000001"):    "iterations",
-		scramOf("$4096", "$x"):          "iterations",
-		scramOf(":", ""):                "ITERATIONS:SALT",
-		scramOf("=:", "!:"):             "damaged",
-		"u,x,SCRAM-SHA-256$4096:$eA==:": "damaged",
+		"":                           "1 fields",
+		"user,salt":                  "2 fields",
+		"user,salt," + hash + ",a,b": "5 fields",
+		"../u,salt," + hash:          "can't be a user name",
+		"user,," + hash:              "salt",
+		"user,sa lt," + hash:         "salt",
+		"user," + strings.Repeat("s", maxSalt+1) + "," + hash: "salt",
+		"user,salt," + hash[1:]:                               "hash",
+		"user,salt," + hash + ",!":                            "not base64",
+		"u,other," + good.Hash:                                "does not repeat",
+		scramOf("$4096", "$4095"):                             "iterations",
+		scramOf("$4096", "$1000001"):                          "iterations",
+		scramOf("$4096", "$x"):                                "iterations",
+		scramOf(":", ""):                                      "ITERATIONS:SALT",
+		scramOf("=:", "!:"):                                   "damaged",
+		"u,x,SCRAM-SHA-256$4096:$eA==:":                       "damaged",
 	} {
 		if r, err := ParseRecord(line); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, %v; want %q", line, r, err, want)

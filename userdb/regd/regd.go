@@ -23,9 +23,10 @@
 // the first octet that is no part of a payload.
 //
 // The payload does not prove that its sender owns the key in it, and it may be
-// sent again by whoever sees it: then the name is taken already. The hash of the
-// original's form is a fast one; whoever has the server's private key or
-// users.txt can try passwords against it. It works where anybody may register.
+// sent again by whoever sees it: then the name is taken already, unless the user
+// has been removed, and comes back as they were. The hash of the original's form is
+// a fast one; whoever has the server's private key or users.txt can try passwords
+// against it. It works where anybody may register.
 //
 // # Who may register
 //
@@ -215,6 +216,9 @@ func (h *handler) registerPayload(ctx context.Context, payload []byte) (name str
 		return "", refusal{errSealed, err}
 	}
 	r, err := userdb.ParseRecord(string(bytes.TrimRight(message, "\r\n")))
+	if err == nil && strings.ContainsFunc(r.Salt, notPEM) { // as in the keys
+		err = errors.New("the salt holds more than ASCII")
+	}
 	if err != nil {
 		return "", refusal{errors.New("the registration is not name,salt,hash,base64(PEM public key)"), err}
 	}
@@ -231,10 +235,16 @@ func (h *handler) registerPayload(ctx context.Context, payload []byte) (name str
 	return name, h.added(h.Users.Add(ctx, r))
 }
 
+// notPEM reports what stands in no PEM block: RFC 7468, section 3.
+func notPEM(r rune) bool { return (r < ' ' || r > '~') && !strings.ContainsRune("\t\r\n", r) }
+
 // checkKeys wants PEM blocks and nothing else, the user's RSA key among them.
 func checkKeys(keys []byte) error {
 	if len(keys) > maxKeys {
 		return fmt.Errorf("the public key can't be used: over %d octets", maxKeys)
+	}
+	if bytes.ContainsFunc(keys, notPEM) { // it is printed, on operators' terminals too
+		return errors.New("the public key can't be used: it holds characters that PEM does not need")
 	}
 	if _, err := hybrid.ParsePublicKey(keys); err != nil {
 		return fmt.Errorf("the public key can't be used: %w", err)
