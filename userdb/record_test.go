@@ -70,10 +70,12 @@ func TestParseRecordFailures(t *testing.T) {
 		"u,other," + good.Hash:                                "does not repeat",
 		scramOf("$4096", "$4095"):                             "iterations",
 		scramOf("$4096", "$1000001"):                          "iterations",
-		scramOf("$4096", "$x"):                                "iterations",
-		scramOf(":", ""):                                      "ITERATIONS:SALT",
-		scramOf("=:", "!:"):                                   "damaged",
-		"u,x,SCRAM-SHA-256$4096:$eA==:":                       "damaged",
+		scramOf("$4096", "$04096"):                            "one form",
+		"user,salt," + hash + "," + base64.StdEncoding.EncodeToString(make([]byte, maxKeys+1)): "over 16384",
+		scramOf("$4096", "$x"):          "iterations",
+		scramOf(":", ""):                "ITERATIONS:SALT",
+		scramOf("=:", "!:"):             "damaged",
+		"u,x,SCRAM-SHA-256$4096:$eA==:": "damaged",
 	} {
 		if r, err := ParseRecord(line); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, %v; want %q", line, r, err, want)
