@@ -57,7 +57,7 @@
 // stand in this file; a user goes before an alias. Two names that could receive the same mail can't both be
 // created; neither can a name that differs from another by a sub-address
 // ("alice+x" beside "alice") or by case alone, or whose maildrop (a directory
-// of the data directory) still exists.
+// of the data directory) still exists, or whose line was set aside (SetAside).
 package userdb
 
 import (
