@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"maps"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -89,19 +90,22 @@ func TestFail2banFilter(t *testing.T) {
 		dir := t.TempDir()
 		client := linetest.WriteCertificate(t, filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"))
 		const proxies = "proxies = [\"127.0.0.0/8\"]\n"
-		s := startSystem(t, dir, "[smtp]\n"+proxies+"[pop3]\n"+proxies+"[tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n[log]\nlevel = \"debug\"\nformat = \""+format+"\"\n")
+		s := startSystem(t, dir, "[smtp]\n"+proxies+"[pop3]\n"+proxies+"[regd]\nrequests_per_minute = 1\n"+proxies+"[tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n[log]\nlevel = \"debug\"\nformat = \""+format+"\"\n")
 		want := map[string]int{}
 		for i, name := range hostile {
 			peer, proxy := fmt.Sprintf("198.51.100.%d", i+1), "TCP4"
 			if i%2 == 1 {
-				peer, proxy = fmt.Sprintf("2001:db8::%x", i+1), "TCP6"
+				peer, proxy = fmt.Sprintf("2001:db8:0:%x::1", i+1), "TCP6"
 			}
 			header := fmt.Sprintf("C: PROXY %s %s %s 1 25\n", proxy, peer, map[string]string{"TCP4": "203.0.113.1", "TCP6": "2001:db8::1"}[proxy])
 			login := "C: AUTH PLAIN " + base64.StdEncoding.EncodeToString([]byte("\x00"+name+"\x00wrong"))
 			s.smtpDialog("smtp", header+"S: 220 *\nC: EHLO a\nU: 250 HELP\nC: STARTTLS\nS: 220 *\nTLS\nC: EHLO "+strings.Map(noControl, name)+"\nU: 250 HELP\n"+
 				login+"\nS: 535 *\nC: MAIL FROM:<"+strings.Map(noControl, name)+">\nU: 5*\nC: QUIT\nU: 221 *\nX\n", client)
 			s.smtpDialog("pop3", header+"S: +OK *\nC: STLS\nS: +OK *\nTLS\n"+login+"\nS: -ERR [AUTH] *\nC: GET / HTTP/1.1\nS: -ERR *\nX\n", client)
-			want[peer] = 3 // two logins and HTTP
+			get := header + "C: GET /keys/" + url.PathEscape(name) + " HTTP/1.0\nC:\n"
+			s.dialog("regd", get+"S: HTTP/1.1 404 *\n")
+			s.dialog("regd", get+"S: HTTP/1.1 429 *\n")
+			want[peer] = 4 // two logins, HTTP, and a request too many
 		}
 		s.dialog("smtp", "C: PROXY TCP4 198.51.100.200 203.0.113.1 1 25\nS: 220 *\nC: EHLO a\nU: 250 HELP\nC: MAIL FROM:<>\nS: 250 *\nC: RCPT TO:<"+strings.ReplaceAll(forged, " ", "")+"@localhost>\nS: 550 *\nC: QUIT\nS: 221 *\nX\n")
 		if err := s.stop(syscall.SIGTERM); err != nil {

@@ -103,7 +103,7 @@ func openHost(c *cli.Context, cfg config.Config, log *slog.Logger, obtained *acm
 		logins:     &sasl.Limiter{MaxFailures: cfg.Login.MaxFailures},
 		smtpLimits: &line.Limits{MaxConns: cfg.SMTP.MaxConnections, MaxPerAddr: cfg.SMTP.MaxPerAddress, Addresses: addresses},
 		pop3Limits: &line.Limits{MaxConns: cfg.POP3.MaxConnections, MaxPerAddr: cfg.POP3.MaxPerAddress, Addresses: addresses},
-		regdLimits: &line.Limits{MaxConns: regd.MaxConns, Addresses: addresses},
+		regdLimits: &line.Limits{MaxConns: cfg.Regd.MaxConnections, MaxPerAddr: cfg.Regd.MaxPerAddress, Addresses: addresses},
 	}
 	if cfg.POP3.LoginDelay > 0 {
 		h.pop3Delay = &pop3d.LoginDelay{Delay: cfg.POP3.LoginDelay}
@@ -258,7 +258,7 @@ func (h *host) regd(log *slog.Logger) (func(context.Context, net.Listener) error
 	log.Info("the server's key pair; users compare the fingerprint when they register", "new", made, "keys", dir, "fingerprint", hybrid.Fingerprint(&key.PublicKey))
 	s := &regd.Server{
 		Key: key, Users: h.db, Policy: policies[h.cfg.Regd.Policy], Certificate: h.cert,
-		Limits: h.regdLimits, Logins: h.logins,
+		Proxies: h.cfg.Regd.Proxies, Limits: h.regdLimits, Logins: h.logins,
 		Requests:      regd.Rate{Times: h.cfg.Regd.RequestsPerMinute, Per: time.Minute},
 		Registrations: regd.Rate{Times: h.cfg.Regd.RegistrationsPerHour, Per: time.Hour},
 		Log:           log,

@@ -30,13 +30,13 @@ func (l farListener) Accept() (net.Conn, error) {
 func (farConn) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1} }
 
 // serveAll runs all services of a host, for clients of one address, and returns
-// how to play a dialog with one of them.
+// how to play a dialog with one of them. settings begin with those of [regd].
 func serveAll(t *testing.T, settings string) (play func(service, text string) (hangUp func())) {
 	t.Helper()
 	dir := t.TempDir()
 	client := linetest.WriteCertificate(t, filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"))
 	file := filepath.Join(dir, "xm.toml")
-	text := "data_dir = \"data\"\n" + settings + "\n[regd]\nkeys = \"keys\"\n[tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n"
+	text := "data_dir = \"data\"\n[tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n[regd]\nkeys = \"keys\"\n" + settings
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -99,9 +99,10 @@ func TestFailuresCountForAllServices(t *testing.T) {
 	play("regd", "C: 00$00$00$00$\nS: -ERR too many registrations *\nX\n")()
 }
 
-// The connections of an address are counted together.
+// The connections of an address are counted together, and each service has a limit
+// of its own for them.
 func TestConnectionsCountForAllServices(t *testing.T) {
-	play := serveAll(t, "[smtp]\nmax_per_address = 6\n[pop3]\nmax_per_address = 7\n")
+	play := serveAll(t, "max_per_address = 8\n[smtp]\nmax_per_address = 6\n[pop3]\nmax_per_address = 7\n")
 	for service, greeting := range map[string]string{
 		"smtp": "S: 220 *\n", "submission": "S: 220 *\n", "submissions": "TLS\nS: 220 *\n",
 		"pop3": "S: +OK *\n", "pop3s": "TLS\nS: +OK *\n", "regd": "TLS\n",
@@ -112,4 +113,6 @@ func TestConnectionsCountForAllServices(t *testing.T) {
 	play("submission", "S: 421 4.3.2 *\nX\n")()
 	defer play("pop3", "S: +OK *\n")()
 	play("pop3", "S: -ERR [SYS/TEMP] too many connections*\nX\n")()
+	defer play("regd", "TLS\n")()
+	play("regd", "S: -ERR too many connections, *\nX\n")()
 }

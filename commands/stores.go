@@ -58,11 +58,14 @@ func quotaOf(cfg config.Config, db *userdb.DB, maildrop string) maildir.Quota {
 	return quota
 }
 
+// brokenUsersMend is the way out where lines of the users' files can't be read.
+const brokenUsersMend = "correct the lines with an editor, or see xm fsck, which can set those of users.txt aside"
+
 // warnOfUsers logs what is wrong with the users and what the config says about
 // them. It keeps no server from running.
 func warnOfUsers(db *userdb.DB, log *slog.Logger) {
 	if _, err := db.Users(); err != nil {
-		log.Warn("the users' files have a problem", "err", err)
+		log.Warn("the users' files have a problem; "+brokenUsersMend, "err", err)
 	}
 	for _, err := range db.CheckAliases() {
 		log.Warn("an alias has a problem", "err", err)

@@ -51,7 +51,7 @@ func runUserList(o operator) error {
 		return broken
 	}
 	if broken != nil {
-		say(o.c, "%v", broken)
+		say(o.c, "%v\n%s", broken, brokenUsersMend)
 	}
 	stats, err := o.Stats()
 	if err != nil {

@@ -15,14 +15,18 @@ import (
 
 // Lookup returns the user of exactly this name, or else the only one whose name
 // differs from it by case alone. It knows nothing of aliases, sub-addresses and
-// bare names: see Find.
+// bare names: see Find. The error is for a file, or a line of that name, that can't
+// be read.
 func (db *DB) Lookup(n Name) (Record, bool, error) {
 	s, err := db.load()
 	if err != nil {
 		return Record{}, false, err
 	}
 	r, found := s.lookup(n)
-	return r, found, nil
+	if found {
+		return r, true, nil
+	}
+	return Record{}, false, s.unreadable(n.local, [][]string{{n.domain}})
 }
 
 func (s *snapshot) lookup(n Name) (Record, bool) {
@@ -40,7 +44,8 @@ func (db *DB) Add(ctx context.Context, r Record) error {
 }
 
 // AddAll appends users: all, or none. If some can't be had, refused holds what is
-// wrong with each, or nil, as Add would return it. If dry, it only looks.
+// wrong with each, or nil, as Add would return it. If dry, it only looks, but for
+// the end of what a crash interrupted.
 func (db *DB) AddAll(ctx context.Context, rs []Record, dry bool) (refused []error, err error) {
 	err = db.locked(ctx, func() error {
 		if err := db.settleInvites(); err != nil {
@@ -51,13 +56,25 @@ func (db *DB) AddAll(ctx context.Context, rs []Record, dry bool) (refused []erro
 		if dry || refused != nil || err != nil {
 			return err
 		}
-		return db.writeUsers(lines)
+		return db.writeAdded(rs, lines)
 	})
 	return refused, err
 }
 
-// withUsers gives the file's lines with more users. It is called with the files
-// locked, right before those are written.
+// writeAdded writes what withUsers gave.
+func (db *DB) writeAdded(rs []Record, lines []string) error {
+	var names []Name
+	for _, r := range rs {
+		names = append(names, r.Name)
+	}
+	if err := db.forget(names...); err != nil {
+		return err
+	}
+	return db.writeUsers(lines)
+}
+
+// withUsers gives the file's lines with more users; refused is that of AddAll. It
+// is called with the files locked, right before those are written.
 func (db *DB) withUsers(rs []Record) (lines []string, refused []error, err error) {
 	s, err := db.read()
 	if err != nil {
@@ -68,7 +85,7 @@ func (db *DB) withUsers(rs []Record) (lines []string, refused []error, err error
 		wanted[i] = r.Name
 	}
 	taken := db.claimed(s, Name{}, wanted)
-	if err := taken.addMaildrops(); err != nil {
+	if err := taken.addLeft(); err != nil {
 		return nil, nil, err
 	}
 	refusals := make([]error, len(rs))
@@ -85,10 +102,7 @@ func (db *DB) withUsers(rs []Record) (lines []string, refused []error, err error
 		taken.add(r.Name, "%[1]s exists")
 		lines = append(lines, line)
 	}
-	if refused != nil {
-		return nil, refused, nil
-	}
-	return lines, nil, db.forget(wanted...)
+	return lines, refused, nil
 }
 
 // line is the record's line, which is sure to be read as it is written.
@@ -230,9 +244,13 @@ func (db *DB) writeLines(name string, lines []string) error {
 	return safefile.Replace(db.root, name, []byte(content), 0o600)
 }
 
+// byteOrderMark is what some editors begin a file with.
+const byteOrderMark = "\ufeff"
+
 // splitLines is what stands in a file, without line ends. Of a last line that is
 // cut short it keeps what there is.
 func splitLines(content string) []string {
+	content = strings.TrimPrefix(content, byteOrderMark)
 	if content == "" {
 		return nil
 	}

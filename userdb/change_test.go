@@ -34,6 +34,7 @@ func TestLookup(t *testing.T) {
 func TestAddAll(t *testing.T) {
 	db, dir := openDB(t, record(t, "alice").String()+"\n")
 	before := content(t, dir, fileName)
+	write(t, dir, settingsName, "bob octets=1\n")
 	torn := record(t, "dave")
 	torn.Salt = "a,b"
 	all := []Record{record(t, "bob"), record(t, "Alice"), record(t, "carol"), record(t, "BOB"), torn}
@@ -52,6 +53,9 @@ func TestAddAll(t *testing.T) {
 	good := []Record{all[0], all[2]}
 	if refused, err := db.AddAll(context.Background(), good, true); refused != nil || err != nil {
 		t.Errorf("only looking: %v, %v", refused, err)
+	}
+	if content(t, dir, settingsName) != "bob octets=1\n" {
+		t.Error("only looking changes the settings")
 	}
 	if content(t, dir, fileName) != before {
 		t.Errorf("the file was changed:\n%s", content(t, dir, fileName))

@@ -21,7 +21,8 @@
 // The public keys are PEM blocks; the first is the user's RSA key, and others
 // are kept for programs that know them. Empty lines and lines that begin with
 // "#" are left alone, and so is a line that can't be read, which is reported
-// with its number and hides no other line.
+// with its number and hides no other line: the name that it begins with is not
+// free, and mail for it has to wait.
 //
 // # Who may write
 //
@@ -56,12 +57,11 @@
 // stand in this file; a user goes before an alias. Two names that could receive the same mail can't both be
 // created; neither can a name that differs from another by a sub-address
 // ("alice+x" beside "alice") or by case alone, or whose maildrop (a directory
-// of the data directory) still exists.
+// of the data directory) still exists, or whose line was set aside (SetAside).
 package userdb
 
 import (
 	"errors"
-	"fmt"
 	"log/slog"
 	"runtime"
 	"slices"
@@ -181,8 +181,8 @@ func (db *DB) find(s *snapshot, local, domain string) (Record, bool, error) {
 		if r, ok := s.find(l, db.domains(domain)); ok {
 			return r, true, nil
 		}
-		if s.unreadable(l, db.domains(domain)) {
-			return Record{}, false, fmt.Errorf("the record of %q can't be read", l)
+		if err := s.unreadable(l, db.domains(domain)); err != nil {
+			return Record{}, false, err
 		}
 	}
 	return Record{}, false, nil

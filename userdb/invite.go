@@ -136,7 +136,8 @@ func (db *DB) AddInvited(ctx context.Context, r Record, code string) error {
 		if at < 0 {
 			return ErrInvite
 		}
-		users, refused, err := db.withUsers([]Record{r})
+		added := []Record{r}
+		users, refused, err := db.withUsers(added)
 		if err != nil {
 			return err
 		}
@@ -151,7 +152,7 @@ func (db *DB) AddInvited(ctx context.Context, r Record, code string) error {
 		if err := db.writeLines(invitesName, lines); err != nil {
 			return err
 		}
-		if err := db.writeUsers(users); err != nil {
+		if err := db.writeAdded(added, users); err != nil {
 			return err
 		}
 		return db.settleInvites()

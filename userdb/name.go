@@ -3,6 +3,7 @@ package userdb
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -43,7 +44,7 @@ var reserved = map[string]bool{
 func ParseName(s string) (Name, error) {
 	n, err := parseName(s)
 	if err != nil {
-		return Name{}, fmt.Errorf("%q can't be a user name: %w", s, err)
+		return Name{}, fmt.Errorf("%.*q can't be a user name: %w", maxFile, s, err) // strangers choose it
 	}
 	return n, nil
 }
@@ -125,8 +126,10 @@ func (n Name) String() string {
 func (n Name) Domain() string { return n.domain }
 
 // Role reports whether the name is one under which people expect to reach those
-// who run a server (RFC 2142, and RFC 5321 section 4.5.1).
-func (n Name) Role() bool { return roles[fold(base(n.local))] }
+// who run a server (RFC 2142, and RFC 5321 section 4.5.1), or looks like one.
+func (n Name) Role() bool {
+	return slices.ContainsFunc(n.looks(), func(look string) bool { return roles[look] })
+}
 
 var roles = map[string]bool{
 	"postmaster": true, "abuse": true, "hostmaster": true, "webmaster": true, "security": true, "noc": true,

@@ -214,7 +214,7 @@ func parseSCRAM(hash string) (scram, error) {
 	var err error
 	s.iterations, err = strconv.Atoi(iterations)
 	if err != nil || s.iterations < minIterations || s.iterations > maxIterations {
-		return s, fmt.Errorf("the SCRAM record has %q iterations: %d to %d are accepted", iterations, minIterations, maxIterations)
+		return s, fmt.Errorf("the SCRAM record has %.20q iterations: %d to %d are accepted", iterations, minIterations, maxIterations)
 	}
 	for _, f := range []struct {
 		to   *[]byte

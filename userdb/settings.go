@@ -174,14 +174,16 @@ func (s Settings) line(n Name) string {
 	return strings.Join(words, " ")
 }
 
-// parseSettings reads a line. Where the error is in a word, the name is good.
+// parseSettings reads a line. Where there is an error, the name is whose line it
+// probably is, or the zero Name.
 func parseSettings(line string) (set setting, err error) {
 	words := strings.Fields(line)
 	if len(words) == 0 {
 		return setting{}, errors.New("there is no name")
 	}
 	if set.name, err = ParseName(words[0]); err != nil {
-		return setting{}, err
+		set.name, _ = likelyName(line) // the zero Name where there is none
+		return set, err
 	}
 	for _, word := range words[1:] {
 		key, value, _ := strings.Cut(word, "=")
@@ -227,10 +229,16 @@ func (s *snapshot) parseSettings(content string) {
 		set, err := parseSettings(line)
 		if set.name != (Name{}) {
 			r, known := s.lookup(set.name)
+			spelled := set.name
+			if known {
+				set.name = r.Name
+			}
 			_, again := s.settings[set.name.exact()]
 			switch {
-			case !known || r.Name != set.name:
+			case !known:
 				err = errors.Join(err, fmt.Errorf("there is no user %s", set.name))
+			case spelled != r.Name:
+				err = errors.Join(err, fmt.Errorf("%s is spelled %s", spelled, r.Name))
 			case again:
 				err = errors.Join(err, fmt.Errorf("%s stands on an earlier line already", set.name))
 			}

@@ -106,25 +106,26 @@ func TestDisabled(t *testing.T) {
 // A line that can't be read might say that the user is disabled.
 func TestBrokenSettings(t *testing.T) {
 	var users string
-	for _, user := range []string{"alice", "bob", "carol"} {
+	for _, user := range []string{"alice", "bob", "carol", "dave", "eve@example.org"} {
 		users += record(t, user).String() + "\n"
 	}
 	db, dir := openDB(t, users)
-	write(t, dir, settingsName, "alice disabeld\nbob octets=1\n../x disabled\nnobody disabled\ncarol octets=1\ncarol disabled\n")
+	write(t, dir, settingsName, "alice disabeld\nbob octets=1\n../x disabled\nnobody disabled\ncarol octets=1\ncarol disabled\ndave, disabled\neve@Example.org disabled\n")
 	_, err := db.Users()
-	for _, want := range []string{`line 1: "disabeld"`, "line 3: ", "line 4: there is no user nobody", "line 6: carol stands on an earlier line"} {
+	for _, want := range []string{`line 1: "disabeld"`, "line 3: ", "line 4: there is no user nobody", "line 6: carol stands on an earlier line", "line 7: ", "line 8: eve@Example.org is spelled eve@example.org"} {
 		if err == nil || !strings.Contains(err.Error(), settingsName+", "+want) {
 			t.Errorf("%v does not have %s", err, want)
 		}
 	}
-	for _, user := range []string{"alice", "carol"} {
+	for _, user := range []string{"alice", "carol", "dave", "eve@example.org"} {
 		if _, ok, err := db.Authenticate(context.Background(), user, "secret"); ok || err == nil {
 			t.Errorf("%s: %v, %v", user, ok, err)
 		}
 		if _, err := db.SCRAM(user); err == nil {
 			t.Errorf("SCRAM for %s", user)
 		}
-		if _, found, err := db.Find(user, ""); !found || err != nil {
+		local, domain, _ := strings.Cut(user, "@")
+		if _, found, err := db.Find(local, domain); !found || err != nil {
 			t.Errorf("mail for %s: %v, %v", user, found, err)
 		}
 		if _, err := db.Set(context.Background(), name(t, user), func(*Settings) error { return nil }); err == nil {

@@ -19,7 +19,7 @@ type snapshot struct {
 	lines   []string // as they stand, without line ends
 	records []Record
 	broken  []error        // one for each line that can't be read
-	lost    []Name         // the names on those lines, as far as they can
+	lost    []lost         // whose lines those are, as far as can be told
 	folded  map[string]int // the first of the records with a folded name
 	next    []int          // for each record, another with the same folded name, or -1
 
@@ -28,6 +28,12 @@ type snapshot struct {
 	aliases     aliases            // those of the config, and the users' own
 	versions    map[string]version // of each file
 	looked      atomic.Int64       // at the files, when they were of these versions last; by sinceStart
+}
+
+// lost is a user whose line can't be read.
+type lost struct {
+	name Name
+	err  error // of the line
 }
 
 // version tells one content of the file from another. The zero version is that
@@ -59,14 +65,6 @@ func (db *DB) load() (*snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	seen := db.seen.Load()
-	for name, v := range s.versions {
-		if v == (version{}) && seen != nil && (*seen)[name] != (version{}) {
-			// Nobody must lose mail, or get in, while somebody moves it about.
-			return nil, fmt.Errorf("%s is gone", name)
-		}
-	}
-	db.seen.Store(&s.versions)
 	if time.Since(s.changed()) > settled {
 		db.snap.Store(s)
 		for _, err := range s.broken {
@@ -110,8 +108,8 @@ func (s *snapshot) changed() time.Time {
 	return last
 }
 
-// read reads the files. The settings come first: Remove removes the user before
-// them, so that no disabled user is seen without.
+// read reads the files, for writers too. The settings come first: Remove removes
+// the user before them, so that no disabled user is seen without.
 func (db *DB) read() (*snapshot, error) {
 	s := &snapshot{versions: map[string]version{}, settings: map[string]setting{}}
 	s.looked.Store(int64(sinceStart()))
@@ -122,10 +120,27 @@ func (db *DB) read() (*snapshot, error) {
 			return nil, err
 		}
 	}
+	if err := db.notGone(s.versions); err != nil {
+		return nil, err
+	}
 	s.parse(content[fileName])
 	s.parseSettings(content[settingsName])
 	s.aliases = db.aliases.with(s)
 	return s, nil
+}
+
+// notGone returns an error for a file that was there before. While somebody moves
+// it about, nobody must lose mail, get in, or be given a name that is in it.
+func (db *DB) notGone(versions map[string]version) error {
+	if seen := db.seen.Load(); seen != nil {
+		for name, v := range versions {
+			if v == (version{}) && (*seen)[name] != (version{}) {
+				return fmt.Errorf("%s is gone", name)
+			}
+		}
+	}
+	db.seen.Store(&versions)
+	return nil
 }
 
 // readFile reads a file, which need not exist.
@@ -158,13 +173,17 @@ func (s *snapshot) parse(content string) {
 			continue
 		}
 		r, err := ParseRecord(line)
-		if err == nil {
+		unreadable := err != nil
+		if !unreadable {
 			err = s.index(r)
-		} else if name, err := ParseName(firstField(line)); err == nil {
-			s.lost = append(s.lost, name)
 		}
-		if err != nil {
-			s.broken = append(s.broken, fmt.Errorf("%s, line %d: %w", fileName, i+1, err))
+		if err == nil {
+			continue
+		}
+		err = fmt.Errorf("%s, line %d: %w", fileName, i+1, err)
+		s.broken = append(s.broken, err)
+		if name, ok := likelyName(line); ok && unreadable {
+			s.lost = append(s.lost, lost{name, err})
 		}
 	}
 }
@@ -226,21 +245,27 @@ func findOne(s *snapshot, groups [][]string, at func(domain string) []int) (Reco
 	return Record{}, false
 }
 
-// unreadable reports whether a broken line has a name that find looked for.
-func (s *snapshot) unreadable(local string, groups [][]string) bool {
+// unreadable returns an error if a broken line has a name that find looked for.
+func (s *snapshot) unreadable(local string, groups [][]string) error {
 	for _, group := range groups {
 		for _, domain := range group {
-			if slices.ContainsFunc(s.lost, func(n Name) bool { return n.folded() == Name{local, domain}.folded() }) {
-				return true
+			n := Name{local, domain}
+			for _, l := range s.lost {
+				if l.name.folded() == n.folded() {
+					return fmt.Errorf("the record of %s can't be read: %w", l.name, l.err)
+				}
 			}
 		}
 	}
-	return false
+	return nil
 }
 
 // names are all names in the file, on broken lines too.
 func (s *snapshot) names() []Name {
-	names := slices.Clone(s.lost)
+	var names []Name
+	for _, l := range s.lost {
+		names = append(names, l.name)
+	}
 	for _, r := range s.records {
 		names = append(names, r.Name)
 	}
@@ -250,6 +275,17 @@ func (s *snapshot) names() []Name {
 func firstField(line string) string {
 	name, _, _ := strings.Cut(line, ",")
 	return name
+}
+
+// likelyName is the name that a broken line is probably meant for: what stands
+// before the first character that ends a name in any file of users.
+func likelyName(line string) (Name, bool) {
+	line = strings.TrimLeft(line, " \t"+byteOrderMark)
+	if i := strings.IndexAny(line, ",:; \t"); i >= 0 {
+		line = line[:i]
+	}
+	n, err := ParseName(nfc(line))
+	return n, err == nil
 }
 
 func trimCR(line string) string { return strings.TrimSuffix(line, "\r") }

@@ -41,15 +41,25 @@ func (db *DB) claimed(s *snapshot, but Name, wanted []Name) *claims {
 	return c
 }
 
-// addMaildrops adds what former users left.
-func (c *claims) addMaildrops() error {
+// addLeft adds what is left of users who are not in the file: maildrops, and links
+// to some, and the lines that SetAside has moved.
+func (c *claims) addLeft() error {
+	lines, err := c.db.readLines(BrokenLines)
+	if err != nil {
+		return err
+	}
+	for _, line := range lines {
+		if n, ok := likelyName(line); ok {
+			c.add(n, "a line of %[1]s is in "+BrokenLines+"; mend it and move it back, or remove it")
+		}
+	}
 	entries, err := disk.ReadDir(c.db.root, ".")
 	if err != nil {
 		return err
 	}
 	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 	for _, e := range entries {
-		if n, err := parseName(e.Name()); err == nil && e.IsDir() {
+		if n, err := parseName(e.Name()); err == nil && !e.Type().IsRegular() {
 			c.add(n, "a maildrop %[1]s exists; move it away, or remove it: xm user remove --with-mail %[1]s")
 		}
 	}

@@ -53,6 +53,9 @@
 //
 //	[regd]
 //	listen                 = "127.0.0.1:60085"
+//	max_connections        = 200
+//	max_per_address        = 100
+//	proxies                = []                # who begins with a PROXY header
 //	policy                 = "open"            # who may register: open, invite, closed
 //	requests_per_minute    = 300               # of an address; 0: no limit
 //	registrations_per_hour = 30                # likewise
@@ -175,11 +178,14 @@ type POP3 struct {
 
 // Regd is for xm regd.
 type Regd struct {
-	Listen               string `toml:"listen"`
-	Policy               string `toml:"policy"`
-	RequestsPerMinute    int    `toml:"requests_per_minute"`
-	RegistrationsPerHour int    `toml:"registrations_per_hour"`
-	Keys                 string `toml:"keys"`
+	Listen               string         `toml:"listen"`
+	MaxConnections       int            `toml:"max_connections"`
+	MaxPerAddress        int            `toml:"max_per_address"`
+	Proxies              []netip.Prefix `toml:"proxies"`
+	Policy               string         `toml:"policy"`
+	RequestsPerMinute    int            `toml:"requests_per_minute"`
+	RegistrationsPerHour int            `toml:"registrations_per_hour"`
+	Keys                 string         `toml:"keys"`
 }
 
 // Metrics is for all servers.
@@ -229,8 +235,11 @@ func defaults() (Config, error) {
 			Listen: smtp, MaxSize: 64 << 20, MaxRecipients: 1000, MaxConnections: 20_000, MaxPerAddress: 100,
 			Trusted: loopback(),
 		},
-		POP3:    POP3{Listen: pop3, MaxConnections: 20_000, MaxPerAddress: 100},
-		Regd:    Regd{Listen: regd, Policy: "open", RequestsPerMinute: 300, RegistrationsPerHour: 30, Keys: "."},
+		POP3: POP3{Listen: pop3, MaxConnections: 20_000, MaxPerAddress: 100},
+		Regd: Regd{
+			Listen: regd, MaxConnections: 200, MaxPerAddress: 100,
+			Policy: "open", RequestsPerMinute: 300, RegistrationsPerHour: 30, Keys: ".",
+		},
 		Metrics: Metrics{Allow: loopback()},
 		Log:     Log{Format: LogText, Level: "info"},
 		Account: Account{SMTP: smtp, POP3: pop3},
@@ -361,6 +370,8 @@ func (c *Config) check() error {
 		return errors.New("pop3.max_connections and max_per_address are 1 or more, pop3.login_delay can't be negative")
 	case c.Login.FailureDelay < 0 || c.Login.MaxFailures < 1:
 		return errors.New("login.failure_delay can't be negative, login.max_failures is 1 or more")
+	case c.Regd.MaxConnections < 1 || c.Regd.MaxPerAddress < 1:
+		return errors.New("regd.max_connections and max_per_address are 1 or more")
 	case !slices.Contains([]string{"open", "invite", "closed"}, c.Regd.Policy):
 		return errors.New("regd.policy is open, invite or closed")
 	case c.Regd.RequestsPerMinute < 0 || c.Regd.RegistrationsPerHour < 0:

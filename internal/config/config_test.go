@@ -155,6 +155,8 @@ func TestFailures(t *testing.T) {
 		"[tls]\nacme_directory = \"http://ca.example.org/directory\"":    "tls.acme_directory",
 		"[tls]\nacme_names = [\"*.example.org\"]":                        "tls.acme_names",
 		"[pop3]\nmax_connections = 0":                                    "pop3.max_connections",
+		"[regd]\nmax_connections = 0":                                    "regd.max_connections",
+		"[regd]\nmax_per_address = 0":                                    "max_per_address",
 		"[pop3]\nlogin_delay = \"-1s\"":                                  "login_delay",
 	} {
 		path := write(t, filepath.Join(dir, "xm.toml"), content)

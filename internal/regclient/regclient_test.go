@@ -55,7 +55,7 @@ func vouch(t *testing.T, w http.ResponseWriter, a regwire.KeyAnswer) {
 
 func TestKeys(t *testing.T) {
 	now := regwire.FormatTime(time.Now())
-	recorded := regwire.FormatTime(time.Now().Add(-2 * time.Hour))
+	recorded, ahead := regwire.FormatTime(time.Now().Add(-2*time.Hour)), regwire.FormatTime(time.Now().Add(2*time.Hour))
 	for name, c := range map[string]struct {
 		answer func(http.ResponseWriter)
 		want   error
@@ -69,6 +69,9 @@ func TestKeys(t *testing.T) {
 		}, hybrid.ErrNotAuthentic},
 		"old": {func(w http.ResponseWriter) {
 			vouch(t, w, regwire.KeyAnswer{Name: "alice", Time: recorded, PEM: []byte("pem")})
+		}, hybrid.ErrNotAuthentic},
+		"to be replayed": {func(w http.ResponseWriter) {
+			vouch(t, w, regwire.KeyAnswer{Name: "alice", Time: ahead, PEM: []byte("pem")})
 		}, hybrid.ErrNotAuthentic},
 		"changed": {func(w http.ResponseWriter) {
 			vouch(t, w, regwire.KeyAnswer{Name: "alice", Time: now, PEM: []byte("pem")})

@@ -174,7 +174,7 @@ func Parse(message []byte) (Request, error) {
 	d := json.NewDecoder(bytes.NewReader(message))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&r); err != nil {
-		return Request{}, fmt.Errorf("the request is not JSON as it should be: %w", err)
+		return Request{}, fmt.Errorf("the request is not JSON as it should be: %.200v", err) // it may quote the peer
 	}
 	if _, err := d.Token(); err != io.EOF {
 		return Request{}, errors.New("there is more than one request")

@@ -1,6 +1,8 @@
 package sasl
 
 import (
+	"context"
+	"encoding/base64"
 	"net/netip"
 	"sync"
 	"testing"
@@ -204,5 +206,36 @@ func TestLimiterSites(t *testing.T) {
 	}
 	if len(l.peers) != allowed+1+2 {
 		t.Errorf("%d networks are remembered", len(l.peers))
+	}
+}
+
+// panicking is a store with a fault.
+type panicking struct{ testUsers }
+
+func (panicking) Authenticate(context.Context, string, string) (string, bool, error) {
+	panic("trouble")
+}
+
+// A guess that panics was one, and is not under way for ever.
+func TestLimiterCountsPanics(t *testing.T) {
+	l := &Limiter{MaxFailures: 2, MaxParallel: 1}
+	peer := addr("192.0.2.1")
+	for range 2 {
+		s, err := NewServer(Plain, panicking{}, secure)
+		if err != nil {
+			t.Fatal(err)
+		}
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("it did not come to the password")
+				}
+			}()
+			initial := base64.StdEncoding.EncodeToString([]byte("\x00user\x00x"))
+			l.Converse(t.Context(), peer, s, &initial, nil)
+		}()
+	}
+	if _, ok := l.Begin(peer); ok {
+		t.Error("the guesses were not counted")
 	}
 }

@@ -157,16 +157,20 @@ func TestLimiterIsBounded(t *testing.T) {
 
 // Both protocols, over the wire.
 func TestLimitedPeers(t *testing.T) {
-	s := &Server{Key: newKey(), Requests: Rate{1, time.Hour}, Registrations: Rate{1, time.Hour}, Log: slog.New(slog.DiscardHandler)}
-	h := s.handler()
-	peer := netip.MustParseAddr("192.0.2.1")
-	for !h.requests.allow(peer) || !h.registrations.allow(peer) {
-		t.Fatal("limited at once")
-	}
 	for request, want := range map[string]string{
 		"GET /challenge HTTP/1.0\r\n\r\n": "HTTP/1.1 429 Too Many Requests",
 		"00$00$00$00$":                    "-ERR too many registrations from your address",
+		"POST /register HTTP/1.0\r\nContent-Length: 0\r\n\r\n": "HTTP/1.1 429 Too Many Requests",
 	} {
+		s := &Server{Key: newKey(), Requests: Rate{1, time.Hour}, Registrations: Rate{1, time.Hour}, Log: slog.New(slog.DiscardHandler)}
+		if strings.HasPrefix(request, "POST") {
+			s.Requests = Rate{} // which come first
+		}
+		h := s.handler()
+		peer := netip.MustParseAddr("192.0.2.1")
+		if !h.requests.allow(peer) || !h.registrations.allow(peer) {
+			t.Fatal("limited at once")
+		}
 		ours, theirs := net.Pipe()
 		l := &pipeListener{conns: make(chan net.Conn, 1)}
 		l.conns <- farConn{theirs, peer}
@@ -208,6 +212,20 @@ func TestGuesses(t *testing.T) {
 	}
 	if got := strings.Count(log.String(), `level=WARN msg=abuse peer=192.0.2.1 reason="too many logins from that address"`); got != 1 {
 		t.Errorf("%d abuses:\n%s", got, log.String())
+	}
+}
+
+// What is not known to have a right, as it went wrong in an unforeseen way, has none.
+func TestGuessThatPanics(t *testing.T) {
+	peer := netip.MustParseAddr("192.0.2.1")
+	h := (&Server{Logins: &sasl.Limiter{MaxFailures: 1}}).handler()
+	log := slog.New(slog.DiscardHandler)
+	func() {
+		defer func() { _ = recover() }()
+		h.guarded(peer, log, func() (string, error) { panic("trouble") })
+	}()
+	if _, err := h.guarded(peer, log, func() (string, error) { return "", nil }); err == nil {
+		t.Error("it does not count")
 	}
 }
 

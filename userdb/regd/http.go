@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -38,11 +39,14 @@ func textAnswer(status int, text string) answer {
 func (h *handler) http(c *line.Conn, in io.Reader, log *slog.Logger) {
 	r, a := h.httpRequest(c, in, log)
 	h.observeHTTP(r, a)
-	log.Info("request", "method", r.Method, "path", r.URL.Path, "status", a.status)
+	log.Info("request", "method", short(r.Method), "path", short(r.URL.Path), "status", a.status)
 	if err := a.write(c, r); err != nil {
 		log.Info("connection lost", "err", err)
 	}
 }
+
+// short is as much of what a peer sent as is worth a place in the log.
+func short(s string) string { return fmt.Sprintf("%.300s", s) }
 
 // httpRequest reads a request and returns the answer to it. Where it could not be
 // read, r is empty.
@@ -173,7 +177,7 @@ func (h *handler) post(c *line.Conn, r *http.Request, log *slog.Logger) answer {
 	ctx, cancel := context.WithTimeout(c.Context(), timeout)
 	defer cancel()
 	done, err := h.guarded(c.Peer(), log, func() (string, error) { return h.perform(ctx, request) })
-	text, ok := h.outcome(log.With("user", request.Name, "action", request.Action), "registration", done, err)
+	text, ok := h.outcome(log.With("user", short(request.Name), "action", request.Action), "registration", done, err)
 	a = textAnswer(http.StatusOK, text)
 	if !ok {
 		a.status = http.StatusForbidden

@@ -23,9 +23,10 @@
 // the first octet that is no part of a payload.
 //
 // The payload does not prove that its sender owns the key in it, and it may be
-// sent again by whoever sees it: then the name is taken already. The hash of the
-// original's form is a fast one; whoever has the server's private key or
-// users.txt can try passwords against it. It works where anybody may register.
+// sent again by whoever sees it: then the name is taken already, unless the user
+// has been removed, and comes back as they were. The hash of the original's form is
+// a fast one; whoever has the server's private key or users.txt can try passwords
+// against it. It works where anybody may register.
 //
 // # Who may register
 //
@@ -51,6 +52,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -61,9 +63,6 @@ import (
 	"xm/internal/sasl"
 	"xm/userdb"
 )
-
-// MaxConns is how many connections are enough for a registration server.
-const MaxConns = 200
 
 const (
 	maxKeys = 4 << 10
@@ -90,9 +89,9 @@ type Server struct {
 	// Requests limits the HTTP requests of an address, and Registrations the
 	// attempts to register or change something, of both protocols.
 	Requests, Registrations Rate
-	// Certificate and Limits are those of line.Server; nil for none, and for
-	// those of one who is alone.
+	// Certificate, Proxies and Limits are those of line.Server.
 	Certificate *line.Certificate
+	Proxies     []netip.Prefix
 	Limits      *line.Limits
 	// Logins limits, for each address, the requests that come without a right:
 	// with a wrong signature or invite.
@@ -114,14 +113,11 @@ func (s *Server) handler() *handler {
 
 // Serve accepts connections from l until ctx is done. See line.Server.Serve.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	h, limits := s.handler(), s.Limits
-	if limits == nil {
-		limits = &line.Limits{MaxConns: MaxConns}
-	}
 	return (&line.Server{
-		Handle:      h.handle,
+		Handle:      s.handler().handle,
 		Busy:        "-ERR too many connections, try again later",
-		Limits:      limits,
+		Limits:      s.Limits,
+		Proxies:     s.Proxies,
 		Lifetime:    2 * timeout, // of which a handshake can take some
 		Certificate: s.Certificate,
 		ALPN:        "http/1.1",
@@ -220,6 +216,9 @@ func (h *handler) registerPayload(ctx context.Context, payload []byte) (name str
 		return "", refusal{errSealed, err}
 	}
 	r, err := userdb.ParseRecord(string(bytes.TrimRight(message, "\r\n")))
+	if err == nil && strings.ContainsFunc(r.Salt, notPEM) { // as in the keys
+		err = errors.New("the salt holds more than ASCII")
+	}
 	if err != nil {
 		return "", refusal{errors.New("the registration is not name,salt,hash,base64(PEM public key)"), err}
 	}
@@ -236,10 +235,16 @@ func (h *handler) registerPayload(ctx context.Context, payload []byte) (name str
 	return name, h.added(h.Users.Add(ctx, r))
 }
 
+// notPEM reports what stands in no PEM block: RFC 7468, section 3.
+func notPEM(r rune) bool { return (r < ' ' || r > '~') && !strings.ContainsRune("\t\r\n", r) }
+
 // checkKeys wants PEM blocks and nothing else, the user's RSA key among them.
 func checkKeys(keys []byte) error {
 	if len(keys) > maxKeys {
 		return fmt.Errorf("the public key can't be used: over %d octets", maxKeys)
+	}
+	if bytes.ContainsFunc(keys, notPEM) { // it is printed, on operators' terminals too
+		return errors.New("the public key can't be used: it holds characters that PEM does not need")
 	}
 	if _, err := hybrid.ParsePublicKey(keys); err != nil {
 		return fmt.Errorf("the public key can't be used: %w", err)

@@ -164,6 +164,10 @@ func TestRefusals(t *testing.T) {
 			strings.SplitN(registration("x"), ",", 4)[3]), syntax},
 		"junk after the key": {seal(t, &s.Key.PublicKey, "eve,salt,"+hash+","+base64.StdEncoding.EncodeToString(
 			append(hybrid.MarshalPublicKey(&newKey().PublicKey), "junk"...))), "-ERR the public key can't be used: there is more than PEM blocks in it"},
+		"terminal control": {seal(t, &s.Key.PublicKey, "eve,salt,"+hash+","+base64.StdEncoding.EncodeToString(
+			append(hybrid.MarshalPublicKey(&newKey().PublicKey), "-----BEGIN \x1b[2J-----\nAAAA\n-----END \x1b[2J-----\n"...))), "-ERR the public key can't be used: it holds characters that PEM does not need"},
+		"salt that ends a line": {seal(t, &s.Key.PublicKey, strings.Replace(registration("eve"), "xBB", "\u2028\u009b", 1)), syntax},
+		"salt that is no text":  {seal(t, &s.Key.PublicKey, strings.Replace(registration("eve"), "xBB", "\xff", 1)), syntax},
 		"private key": {seal(t, &s.Key.PublicKey, "eve,salt,"+hash+","+base64.StdEncoding.EncodeToString(
 			append(hybrid.MarshalPublicKey(&newKey().PublicKey), hybrid.MarshalPrivateKey(newKey())...))), "-ERR the public key can't be used: there is a private key in it"},
 		"large keys": {seal(t, &s.Key.PublicKey, "eve,salt,"+hash+","+base64.StdEncoding.EncodeToString(

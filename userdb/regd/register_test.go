@@ -97,6 +97,8 @@ func TestChanges(t *testing.T) {
 	} {
 		c.want(r, unsigned)
 	}
+	tooMuch := c.request(regwire.Unregister, "alice")
+	c.want(c.sign(tooMuch, own, own), "-ERR the request has fields too few, or too many, for what it wants")
 	disabled := func(yes bool) {
 		t.Helper()
 		if _, err := s.Users.Set(t.Context(), alice.Name, func(settings *userdb.Settings) error { settings.Disabled = yes; return nil }); err != nil {

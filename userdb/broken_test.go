@@ -1,0 +1,87 @@
+package userdb
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Whatever an editor did to a line: its user's mail waits, nobody else gets the
+// name, and the error says where to look.
+func TestBrokenLineKeepsItsName(t *testing.T) {
+	good := record(t, "alice").String()
+	for _, line := range []string{
+		strings.Replace(good, ",", " ,", 1), " " + good, "\t" + good, strings.ReplaceAll(good, ",", ":"),
+		strings.ReplaceAll(good, ",", ";"), strings.ReplaceAll(good, ",", " "), "alice", "alice,", good + ",,", "Alice@localhost,x",
+		"# the family\n\ufeff" + good,
+	} {
+		db, _ := openDB(t, line+"\n")
+		lineNo := "line 1"
+		if line[0] == '#' {
+			lineNo = "line 2"
+		}
+		if _, found, err := db.Find("alice", "localhost"); found || err == nil || !strings.Contains(err.Error(), lineNo) {
+			t.Errorf("%q: Find: %v, %v", line, found, err)
+		}
+		if err := db.Add(context.Background(), record(t, "alice")); !errors.Is(err, ErrTaken) {
+			t.Errorf("%q: Add: %v", line, err)
+		}
+	}
+	db, _ := openDB(t, "alice,x\n")
+	if _, found, err := db.Lookup(name(t, "ALICE")); found || err == nil || !strings.Contains(err.Error(), "line 1") {
+		t.Errorf("Lookup: %v, %v", found, err)
+	}
+	if _, found, err := db.Lookup(name(t, "alicia")); found || err != nil {
+		t.Errorf("Lookup of another: %v, %v", found, err)
+	}
+}
+
+// "Cafe" with a mark of its own is how some systems type "Café".
+func TestBrokenLineInAnotherForm(t *testing.T) {
+	db, _ := openDB(t, strings.Replace(record(t, "alice").String(), "alice", "cafe\u0301", 1)+"\n")
+	if _, found, err := db.Find("caf\u00e9", ""); found || err == nil {
+		t.Errorf("%v, %v", found, err)
+	}
+}
+
+// Some editors begin each file with U+FEFF.
+func TestByteOrderMark(t *testing.T) {
+	db, dir := openDB(t, "\ufeff"+record(t, "alice").String()+"\n")
+	if err := os.WriteFile(filepath.Join(dir, settingsName), []byte("\ufeffalice disabled\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	users, err := db.Users()
+	if len(users) != 1 || err != nil {
+		t.Errorf("%v, %v", users, err)
+	}
+	if set, err := db.Settings(name(t, "alice")); err != nil || !set.Disabled {
+		t.Errorf("%+v, %v", set, err)
+	}
+	if broken, err := db.Check(); len(broken) != 0 || err != nil {
+		t.Errorf("Check: %v, %v", broken, err)
+	}
+}
+
+// A line that was set aside is still somebody's, until a person has looked at it.
+func TestLineSetAsideKeepsItsName(t *testing.T) {
+	db, dir := openDB(t, "alice ,x,y\nnonsense of mine\n"+record(t, "bob").String()+"\n")
+	ctx := context.Background()
+	if broken, err := db.SetAside(ctx); len(broken) != 2 || err != nil {
+		t.Fatal(broken, err)
+	}
+	for _, user := range []string{"alice", "Alice+x@localhost"} {
+		if err := db.Add(ctx, record(t, user)); !errors.Is(err, ErrTaken) || !strings.Contains(err.Error(), BrokenLines) {
+			t.Errorf("%s: %v", user, err)
+		}
+	}
+	if err := db.Add(ctx, record(t, "carol")); err != nil {
+		t.Error(err)
+	}
+	write(t, dir, BrokenLines, "")
+	if err := db.Add(ctx, record(t, "alice")); err != nil {
+		t.Error(err)
+	}
+}
