@@ -20,23 +20,23 @@ func (s *session) quit([]string) reply {
 	defer s.release()
 	marked := s.drop.marked()
 	if err := s.drop.Delete(marked); err != nil {
-		s.log.Error("delete", "err", err)
+		s.log().Error("delete", "err", err)
 		r := trouble(err, "some deleted messages were not removed")
 		r.close = true
 		return r
 	}
-	s.log.Info("deleted", "messages", len(marked))
+	s.log().Info("deleted", "messages", len(marked))
 	s.logDeleted(marked)
 	return bye
 }
 
 // logDeleted names each message, for who asks what became of one.
 func (s *session) logDeleted(messages []int) {
-	if !s.log.Enabled(s.conn.Context(), slog.LevelDebug) {
+	if !s.srv.Log.Enabled(s.conn.Context(), slog.LevelDebug) {
 		return
 	}
 	for _, i := range messages {
-		s.log.Debug("message deleted", "uid", s.drop.UID(i))
+		s.log().Debug("message deleted", "uid", s.drop.UID(i))
 	}
 }
 

@@ -38,13 +38,13 @@ func (s *session) handshake() bool {
 	s.upgrade = false
 	dropped, err := s.conn.StartTLS()
 	if dropped > 0 {
-		s.log.Warn("octets behind STLS were dropped", "octets", dropped)
+		s.log().Warn("octets behind STLS were dropped", "octets", dropped)
 	}
 	if err != nil {
-		s.log.Info("connection lost", "err", err)
+		s.log().Info("connection lost", "err", err)
 		return false
 	}
-	s.forget()
+	s.known = known{}
 	return true
 }
 
@@ -143,7 +143,7 @@ func (s *session) login(mechanism string, exchange *sasl.Server, converse func()
 	user, err := converse()
 	s.srv.observer().Login(mechanism, string(sasl.OutcomeOf(err)), exchange.Took())
 	if errors.Is(err, sasl.ErrFailed) {
-		s.log.Warn("login failed", "user", exchange.Claimed(), "mechanism", mechanism)
+		s.log().Warn("login failed", "user", exchange.Claimed(), "mechanism", mechanism)
 		s.failures++
 		s.conn.Pause(s.srv.FailureDelay - time.Since(began)) // the time tells nothing either
 	}
@@ -159,7 +159,7 @@ func (s *session) authError(err error) reply {
 	case errors.Is(err, sasl.ErrFailed):
 		return reply{code: badAuth, text: "wrong name or password", close: s.failures >= maxFailures}
 	case errors.Is(err, sasl.ErrTooMany):
-		line.Abuse(s.log, err.Error())
+		line.Abuse(s.log(), err.Error())
 		return reply{code: sysTemp, text: "too many logins from your address, try again later", close: true}
 	case errors.Is(err, sasl.ErrCancelled):
 		return failure("cancelled, as you wish")
@@ -170,7 +170,7 @@ func (s *session) authError(err error) reply {
 	case errors.As(err, &conn):
 		return s.lineError(conn.Err)
 	}
-	s.log.Error("authenticate", "err", err)
+	s.log().Error("authenticate", "err", err)
 	return trouble(err, "that can't be told now")
 }
 
@@ -181,14 +181,14 @@ func (s *session) open(user, mechanism string) reply {
 	case errors.Is(err, ErrInUse):
 		return reply{code: inUse, text: "the maildrop is open in another session"}
 	case err != nil:
-		s.log.Error("open the maildrop", "user", user, "err", err)
+		s.log().Error("open the maildrop", "user", user, "err", err)
 		return trouble(err, "the maildrop can't be opened")
 	case !s.srv.LoginDelay.enter(user):
 		mailbox.Close()
 		return reply{code: loginDelay, text: "you were here a moment ago, try again later"}
 	}
 	s.drop = newDrop(mailbox)
-	s.log = s.log.With("user", user)
-	s.log.Info("logged in", "mechanism", mechanism, "messages", mailbox.Len())
+	s.owner = user
+	s.log().Info("logged in", "mechanism", mechanism, "messages", mailbox.Len())
 	return reply{ok: true, text: s.drop.summary()}
 }

@@ -105,7 +105,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 
 func (s *Server) lines() *line.Server {
 	return &line.Server{
-		Handle:      func(c *line.Conn) { newSession(s, c).run() },
+		Handle:      func(c *line.Conn) { (&session{srv: s, conn: c}).run() },
 		Busy:        "-ERR [" + sysTemp + "] too many connections, try again later",
 		Limits:      s.Limits,
 		Certificate: s.Certificate,

@@ -54,14 +54,14 @@ func trouble(err error, text string) reply {
 // send writes a reply. It returns false if the session is over.
 func (s *session) send(r reply) bool {
 	if r.text == "" {
-		s.log.Info("connection lost")
+		s.log().Info("connection lost")
 		return false
 	}
 	s.errors++
 	if r.ok {
 		s.errors = 0
 	} else if s.errors >= s.mostErrors() {
-		line.Abuse(s.log, "too many errors")
+		line.Abuse(s.log(), "too many errors")
 		r = reply{text: "too many errors", close: true}
 	}
 	if s.verb != "" {
@@ -77,7 +77,7 @@ func (s *session) send(r reply) bool {
 	// After a failed read the response must not look complete: the connection is
 	// closed without its end.
 	if err != nil {
-		s.log.Warn("response broken off", "err", err)
+		s.log().Warn("response broken off", "err", err)
 	}
 	return err == nil && !r.close
 }
@@ -100,7 +100,7 @@ func (s *session) lineError(err error) reply {
 	case errors.Is(err, line.ErrLineTooLong):
 		return failure("the line is too long")
 	case errors.Is(err, line.ErrEndlessLine):
-		line.Abuse(s.log, "a line without an end")
+		line.Abuse(s.log(), "a line without an end")
 		return reply{text: "the line has no end", close: true}
 	case errors.Is(err, line.ErrStopping):
 		return reply{code: sysTemp, text: "the server is shutting down", close: true}

@@ -41,7 +41,7 @@ func (s *session) send1(arg string, top *topper) reply {
 	case errors.Is(err, fs.ErrNotExist):
 		return failure("the message is gone: another program has removed it")
 	case err != nil:
-		s.log.Warn("open a message", "err", err)
+		s.log().Warn("open a message", "err", err)
 		return trouble(err, "the message can't be read")
 	case !s.utf8 && isInternational(m.first):
 		m.close()
@@ -67,10 +67,10 @@ func (s *session) send1(arg string, top *topper) reply {
 
 func (s *session) logRetrieved(i int, octets int64) {
 	if listed := s.drop.Size(i); octets != listed {
-		s.log.Warn("a message is not of the size that was listed", "uid", s.drop.UID(i), "listed", listed, "sent", octets)
+		s.log().Warn("a message is not of the size that was listed", "uid", s.drop.UID(i), "listed", listed, "sent", octets)
 	}
-	if s.log.Enabled(context.Background(), slog.LevelDebug) {
-		s.log.Debug("message retrieved", "uid", s.drop.UID(i), "octets", octets)
+	if s.srv.Log.Enabled(context.Background(), slog.LevelDebug) {
+		s.log().Debug("message retrieved", "uid", s.drop.UID(i), "octets", octets)
 	}
 }
 

@@ -21,10 +21,10 @@ const (
 type session struct {
 	srv  *Server
 	conn *line.Conn
-	log  *slog.Logger
 	known
-	drop    *drop // nil in the AUTHORIZATION state
-	upgrade bool  // to TLS, once the reply is sent
+	drop    *drop  // nil in the AUTHORIZATION state
+	owner   string // of the maildrop
+	upgrade bool   // to TLS, once the reply is sent
 	// What is counted against the limits outlives STLS.
 	errors   int
 	commands int    // before the login
@@ -38,19 +38,17 @@ type known struct {
 	utf8 bool   // RFC 6856, section 2: headers may be in UTF-8
 }
 
-func newSession(srv *Server, conn *line.Conn) *session {
-	s := &session{srv: srv, conn: conn}
-	s.forget()
-	return s
-}
-
-// forget makes the session a new one, on the connection as it is now.
-func (s *session) forget() {
-	s.known = known{}
-	s.log = s.srv.Log.With("session", s.conn.ID, "peer", s.conn.Peer())
+// log makes a logger, as most sessions have next to nothing to say, and many are
+// open.
+func (s *session) log() *slog.Logger {
+	log := s.srv.Log.With("session", s.conn.ID, "peer", s.conn.Peer())
 	if t := s.conn.TLS(); t != nil {
-		s.log = s.log.With("tls", tls.VersionName(t.State.Version))
+		log = log.With("tls", tls.VersionName(t.State.Version))
 	}
+	if s.owner != "" {
+		log = log.With("user", s.owner)
+	}
+	return log
 }
 
 func (s *session) state() state {
@@ -62,7 +60,7 @@ func (s *session) state() state {
 
 func (s *session) run() {
 	defer s.release()
-	s.log.Debug("connected", "local", s.conn.Local())
+	s.log().Debug("connected", "local", s.conn.Local())
 	r := reply{ok: true, text: s.srv.Hostname + " xm POP3 server ready"}
 	for s.send(r) {
 		if s.upgrade && !s.handshake() {
@@ -136,10 +134,10 @@ func (s *session) dispatch(text string) reply {
 	}
 	switch {
 	case slices.Contains(foreign, verb):
-		line.Abuse(s.log, "HTTP")
+		line.Abuse(s.log(), "HTTP")
 		return reply{text: "this is not a web server", close: true}
 	case s.drop == nil && s.commands > maxCommands:
-		line.Abuse(s.log, "too many commands without a login")
+		line.Abuse(s.log(), "too many commands without a login")
 		return reply{text: "too many commands without a login", close: true}
 	case !known:
 		return failure("unknown command")
