@@ -211,6 +211,7 @@ func (s *Server) register(c *Conn) bool {
 	}
 	s.conns[c] = struct{}{}
 	s.sessions.Add(1)
+	sessions.enter()
 	return true
 }
 
@@ -218,6 +219,7 @@ func (s *Server) forget(c *Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
+	sessions.leave()
 }
 
 func orDefault[T int | time.Duration](v, def T) T {
