@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -23,7 +24,8 @@ func (r *runner) reload(ctx context.Context, cancel func()) (err error) {
 	if ctx.Err() != nil {
 		return nil // all is stopping
 	}
-	cfg, err := loadConfig(r.c)
+	// From the same file: that it is gone is no reason for the defaults.
+	cfg, err := loadConfigFile(r.c, cmp.Or(r.cfg.File, r.c.String("config")))
 	if err != nil {
 		return err
 	}
