@@ -41,6 +41,11 @@ func (r *runner) reload(ctx context.Context, cancel func()) (err error) {
 			err = errors.Join(err, r.reloadACME(r.cfg))
 		}
 	}()
+	// The host knows of a users.txt that is gone, which the next would take for a server
+	// without users.
+	if records, err := r.host.db.Users(); records == nil && err != nil {
+		return err
+	}
 	h, err := openHost(r.c, cfg, r.log, r.acme)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package commands_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -140,7 +141,13 @@ func TestReload(t *testing.T) {
 	if log := s.log.String(); strings.Count(log, `this setting changes at a restart alone" setting=smtp.listen`) != 1 {
 		t.Errorf("of another port, the log says\n%s", log)
 	}
-	if err := os.Remove(filepath.Join(dir, "xm.toml")); err != nil {
+	users := filepath.Join(dir, "data/users.txt")
+	if err := os.Rename(users, users+".old"); err != nil {
+		t.Fatal(err)
+	}
+	s.refused(`the settings in force stay" err="users.txt is gone"`)
+	s.dialog("smtp", "S: 220 *\nC: EHLO a\nU: 250 HELP\nC: MAIL FROM:<>\nS: 250 *\nC: RCPT TO:<alice>\nS: 451 *\n")
+	if err := errors.Join(os.Rename(users+".old", users), os.Remove(filepath.Join(dir, "xm.toml"))); err != nil {
 		t.Fatal(err)
 	}
 	s.refused(`the settings in force stay" err="open xm.toml: no such file`)
