@@ -127,7 +127,12 @@ func commandPath(c *cli.Context) string {
 
 // loadConfig reads the settings. Flags win.
 func loadConfig(c *cli.Context) (config.Config, error) {
-	cfg, err := config.Load(c.String("config"))
+	return loadConfigFile(c, c.String("config"))
+}
+
+// loadConfigFile is loadConfig of a file; "" looks for one.
+func loadConfigFile(c *cli.Context, file string) (config.Config, error) {
+	cfg, err := config.Load(file)
 	if err != nil {
 		return config.Config{}, err
 	}

@@ -3,20 +3,14 @@ package commands
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
-	"syscall"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/sys/unix"
 
 	"xm/internal/config"
-	"xm/internal/disk"
 	"xm/internal/maildir"
-	"xm/internal/safefile"
 )
 
 // What a backup holds.
@@ -59,6 +53,13 @@ func runBackup(c *cli.Context) error {
 	if _, err := os.Lstat(to); err == nil {
 		return fmt.Errorf("%s: %w: a backup is a directory of its own", to, fs.ErrExist)
 	}
+	for _, from := range []string{cfg.DataDir, cfg.ACMEState()} {
+		if inside, err := within(filepath.Dir(to), from); err != nil {
+			return err
+		} else if inside {
+			return fmt.Errorf("%s is in %s, which is to be copied: name another place", to, from)
+		}
+	}
 	b := &copier{c: c, progress: newProgress(c, -1)}
 	defer b.progress.finish()
 	err = b.publish(to, func(dir string) error {
@@ -75,6 +76,33 @@ func runBackup(c *cli.Context) error {
 	}
 	say(c, "%s: %d files", to, b.files)
 	return nil
+}
+
+// within reports whether a directory is another one, or below it.
+func within(dir, other string) (bool, error) {
+	of, err := os.Stat(other)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if dir, err = filepath.EvalSymlinks(dir); err != nil {
+		return false, err
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return false, err
+	}
+	for {
+		st, err := os.Stat(dir)
+		if err != nil || os.SameFile(st, of) {
+			return err == nil, err
+		}
+		if dir == filepath.Dir(dir) {
+			return false, nil
+		}
+		dir = filepath.Dir(dir)
+	}
 }
 
 // putBack has all messages in their maildrops, after a crash too: the journal is not
@@ -133,194 +161,4 @@ func (b *copier) keyFiles(from, to string) error {
 		return nil
 	}
 	return b.tree(former, filepath.Join(to, "former"))
-}
-
-// copier copies files, with their modes and, for root, their owners.
-type copier struct {
-	c        *cli.Context
-	progress *progress
-	files    int
-}
-
-// publish lets fill make a directory, which gets its name when it is complete
-// and durable.
-func (b *copier) publish(dir string, fill func(dir string) error) error {
-	tmp := dir + partial
-	if err := os.Mkdir(tmp, 0o700); err != nil {
-		return err
-	}
-	err := fill(tmp)
-	if err == nil {
-		err = syncAll(tmp)
-	}
-	if err == nil {
-		err = os.Rename(tmp, dir)
-	}
-	if err != nil {
-		return errors.Join(err, os.RemoveAll(tmp))
-	}
-	parent, err := os.OpenRoot(filepath.Dir(dir))
-	if err != nil {
-		return err
-	}
-	defer parent.Close()
-	return disk.At(parent).Sync()
-}
-
-// syncAll makes all files of a file system durable.
-func syncAll(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err := unix.Syncfs(int(d.Fd())); err != nil {
-		return fmt.Errorf("sync %s: %w", dir, err)
-	}
-	return nil
-}
-
-// tree copies a directory.
-func (b *copier) tree(from, to string) error {
-	if err := b.mkdir(from, to); err != nil {
-		return err
-	}
-	return b.contents(from, to)
-}
-
-func (b *copier) contents(from, to string) error {
-	if _, err := os.Stat(filepath.Join(from, "cur")); err == nil {
-		return b.maildir(from, to)
-	}
-	return b.entries(from, func(e fs.DirEntry) error {
-		from, to := filepath.Join(from, e.Name()), filepath.Join(to, e.Name())
-		if e.IsDir() {
-			return b.tree(from, to)
-		}
-		return ignoreGone(b.file(from, to)) // a temporary file, say
-	})
-}
-
-// maildir copies new before cur: other programs move messages from there to
-// there. What moves within cur meanwhile, because its flags change, is looked
-// for again.
-func (b *copier) maildir(from, to string) error {
-	have := map[string]bool{}
-	for _, sub := range []string{"new", "cur"} {
-		if err := b.mkdir(filepath.Join(from, sub), filepath.Join(to, sub)); err != nil {
-			return err
-		}
-		for again := true; again; {
-			again = false
-			err := b.entries(filepath.Join(from, sub), func(e fs.DirEntry) error {
-				id, _, _ := strings.Cut(e.Name(), ":")
-				if have[id] {
-					return nil
-				}
-				err := b.message(filepath.Join(from, sub, e.Name()), filepath.Join(to, sub, e.Name()))
-				if errors.Is(err, fs.ErrNotExist) { // deleted, or moved
-					again = true
-					return nil
-				}
-				have[id] = err == nil
-				return err
-			})
-			if err != nil {
-				return err
-			}
-		}
-	}
-	if err := b.mkdir(filepath.Join(from, "tmp"), filepath.Join(to, "tmp")); err != nil {
-		return err
-	}
-	return b.entries(from, func(e fs.DirEntry) error { // what the original left
-		if e.IsDir() {
-			return nil
-		}
-		return ignoreGone(b.message(filepath.Join(from, e.Name()), filepath.Join(to, e.Name())))
-	})
-}
-
-func ignoreGone(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
-}
-
-func (b *copier) entries(from string, f func(fs.DirEntry) error) error {
-	entries, err := os.ReadDir(from)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if err := b.c.Context.Err(); err != nil {
-			return err
-		}
-		if !e.IsDir() && !e.Type().IsRegular() || strings.HasPrefix(e.Name(), safefile.TempPrefix) || maildir.IsJournal(e.Name()) {
-			continue
-		}
-		if err := f(e); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (b *copier) mkdir(from, to string) error {
-	st, err := os.Stat(from)
-	if err != nil {
-		return err
-	}
-	if err := os.Mkdir(to, st.Mode().Perm()); err != nil {
-		return err
-	}
-	return b.giveAway(to, st)
-}
-
-// giveAway makes the owner of like the owner of a file, if this process may.
-func (b *copier) giveAway(path string, like fs.FileInfo) error {
-	if owner, ok := like.Sys().(*syscall.Stat_t); ok && os.Geteuid() == 0 {
-		return os.Lchown(path, int(owner.Uid), int(owner.Gid))
-	}
-	return nil
-}
-
-// message links a message, which never changes, or copies it.
-func (b *copier) message(from, to string) error {
-	err := os.Link(from, to)
-	if err == nil {
-		b.files++
-		return nil
-	}
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return b.file(from, to) // on another file system, or one without links
-}
-
-// file copies a file, which may be replaced meanwhile, but not changed.
-func (b *copier) file(from, to string) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	st, err := in.Stat()
-	if err != nil {
-		return err
-	}
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, st.Mode().Perm())
-	if err != nil {
-		return err
-	}
-	defer out.Close() // again, where it succeeded
-	if _, err := io.Copy(out, countedReader{in, b.progress}); err != nil {
-		return err
-	}
-	if err := errors.Join(out.Chmod(st.Mode().Perm()), os.Chtimes(to, st.ModTime(), st.ModTime()), b.giveAway(to, st), out.Close()); err != nil {
-		return err
-	}
-	b.files++
-	return nil
 }

@@ -23,6 +23,12 @@ func (d *doctor) settings() {
 		return
 	}
 	d.say(levelOK, "settings", "", "%s", d.cfg.File)
+	if !d.cfg.IsSet("data_dir") && filepath.IsAbs(d.cfg.File) {
+		d.say(levelWarning, "settings", "set data_dir", "the data directory is %s, below whatever directory xm is started in", d.cfg.DataDir)
+	}
+	if d.cfg.Account.Password != "" {
+		d.private(d.cfg.File, nil)
+	}
 	if !strings.Contains(d.cfg.Hostname, ".") {
 		d.say(levelWarning, "settings", "set hostname to a name that DNS has", "other servers can't find %q", d.cfg.Hostname)
 	}

@@ -314,7 +314,7 @@ Next:
   %[1]s user add NAME    add each of the users
   %[1]s doctor --dns     print the DNS records to set
   %[1]s doctor           see what is missing
-  %[6]s   run it
-`, xm, s.file, certificate, filepath.Join(s.keys, "key.pub"), fingerprint, run)
+  %[6]s run it
+`, xm, s.file, certificate, filepath.Join(s.keys, "key.pub"), fingerprint, fmt.Sprintf("%-*s", len(xm)+17, run))
 	return err
 }

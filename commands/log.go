@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os/exec"
@@ -55,13 +56,13 @@ func runTrace(c *cli.Context) error {
 	}
 	defer done()
 	stories, err := trace.Find(c.Context, log, message)
-	if err != nil {
+	if err != nil && (len(stories) == 0 || c.Context.Err() != nil) {
 		return interrupted(c.Context, err)
 	}
 	if len(stories) == 0 {
 		return fmt.Errorf("%w: the log does not tell of %s", errNotFound, message)
 	}
-	return printStories(c, stories)
+	return errors.Join(printStories(c, stories), err)
 }
 
 // openLog opens the parts of the log.

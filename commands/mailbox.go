@@ -234,6 +234,9 @@ func runExport(c *cli.Context) error {
 }
 
 func exportMbox(c *cli.Context, _ config.Config, drop *maildir.Maildrop, to string) (n int, err error) {
+	if st, err := os.Stat(to); err == nil && st.Mode().IsRegular() { // CommitNew would say so at the end
+		return 0, fmt.Errorf("%s: %w", to, fs.ErrExist)
+	}
 	out, err := openOutput(c, to, 0o600, (*safefile.File).CommitNew)
 	if err != nil {
 		return 0, err

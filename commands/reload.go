@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -23,7 +24,8 @@ func (r *runner) reload(ctx context.Context, cancel func()) (err error) {
 	if ctx.Err() != nil {
 		return nil // all is stopping
 	}
-	cfg, err := loadConfig(r.c)
+	// From the same file: that it is gone is no reason for the defaults.
+	cfg, err := loadConfigFile(r.c, cmp.Or(r.cfg.File, r.c.String("config")))
 	if err != nil {
 		return err
 	}
@@ -39,6 +41,11 @@ func (r *runner) reload(ctx context.Context, cancel func()) (err error) {
 			err = errors.Join(err, r.reloadACME(r.cfg))
 		}
 	}()
+	// The host knows of a users.txt that is gone, which the next would take for a server
+	// without users.
+	if records, err := r.host.db.Users(); records == nil && err != nil {
+		return err
+	}
 	h, err := openHost(r.c, cfg, r.log, r.acme)
 	if err != nil {
 		return err

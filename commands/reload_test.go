@@ -2,6 +2,7 @@ package commands_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -44,6 +45,12 @@ func (s *system) hangUp() {
 func (s *system) refuse(text, why string) {
 	s.t.Helper()
 	s.file("xm.toml", text)
+	s.refused(why)
+}
+
+// refused reads the settings again, in vain.
+func (s *system) refused(why string) {
+	s.t.Helper()
 	s.hangUp()
 	for deadline := time.Now().Add(patience); !strings.Contains(s.log.String(), why); runtime.Gosched() {
 		if time.Now().After(deadline) {
@@ -134,6 +141,16 @@ func TestReload(t *testing.T) {
 	if log := s.log.String(); strings.Count(log, `this setting changes at a restart alone" setting=smtp.listen`) != 1 {
 		t.Errorf("of another port, the log says\n%s", log)
 	}
+	users := filepath.Join(dir, "data/users.txt")
+	if err := os.Rename(users, users+".old"); err != nil {
+		t.Fatal(err)
+	}
+	s.refused(`the settings in force stay" err="users.txt is gone"`)
+	s.dialog("smtp", "S: 220 *\nC: EHLO a\nU: 250 HELP\nC: MAIL FROM:<>\nS: 250 *\nC: RCPT TO:<alice>\nS: 451 *\n")
+	if err := errors.Join(os.Rename(users+".old", users), os.Remove(filepath.Join(dir, "xm.toml"))); err != nil {
+		t.Fatal(err)
+	}
+	s.refused(`the settings in force stay" err="open xm.toml: no such file`)
 	t.Run("sandbox", func(t *testing.T) {
 		if abi, _, _ := syscall.Syscall(sysLandlockCreateRuleset, 0, 0, 1); int(abi) < 1 {
 			t.Skip("this kernel has no Landlock")

@@ -116,7 +116,7 @@ func (r *runner) listen(services []service, flags map[string]string) error {
 				err = fmt.Errorf("%w: ports below 1024 need the systemd socket unit, or CAP_NET_BIND_SERVICE", err)
 			}
 			if err != nil {
-				return err
+				return fmt.Errorf("%s: %w", service.name, err)
 			}
 			listeners = []net.Listener{l}
 		}

@@ -1,11 +1,12 @@
 package commands
 
 import (
-	"net"
 	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"xm/internal/config"
 )
 
 // allServers ends the description of each.
@@ -97,8 +98,11 @@ func readListen(c *cli.Context, main string, allowed []service) (map[string]stri
 			}
 			return nil, usageErrorf("--listen %s: it is SERVICE=HOST:PORT, and SERVICE one of %s", l, strings.Join(names, ", "))
 		}
-		if _, _, err := net.SplitHostPort(addr); err != nil {
-			return nil, usageErrorf("--listen %s: the address is not HOST:PORT", l)
+		if err := config.CheckAddress(addr); err != nil {
+			return nil, usageErrorf("--listen %s: %v", l, err)
+		}
+		if listen[name] != "" {
+			return nil, usageErrorf("--listen names %s twice", name)
 		}
 		listen[name] = addr
 	}

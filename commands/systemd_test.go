@@ -103,7 +103,7 @@ func TestSocketActivation(t *testing.T) {
 // The authority's port comes from systemd, too, and is refused where it is of no use.
 func TestSocketForACME(t *testing.T) {
 	f, addr := socket(t)
-	cmd, notified, log := activate(t, "[tls]\nacme = true\nacme_listen = \"127.0.0.1:1\"\nacme_directory = \"https://127.0.0.1:1/\"\n", "acme", f)
+	cmd, notified, log := activate(t, "[tls]\nacme = true\nacme_listen = \"127.0.0.1:2\"\nacme_directory = \"https://127.0.0.1:1/\"\n", "acme", f)
 	expect(t, notified, "READY=1")
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {

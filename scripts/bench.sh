@@ -43,7 +43,7 @@ row() { printf '| %-34s | %8.3f s | %8.3f s | %6s | %6s MiB |\n' "$@"; }
 
 crypto() {
   need age age-keygen gpg hyperfine /usr/bin/time
-  (cd "$repo" && go build -o "$work/xm" .)
+  "$repo/scripts/build.sh" -o "$work/xm"
   cd "$work"
   export PATH=$work:$PATH GNUPGHOME=$work/gnupg
   mkdir -m 700 gnupg

@@ -68,7 +68,7 @@ copyright() {
   printf '\n\nThe program contains the run-time system and the standard library of Go:\n\n'
   cat "$(go env GOROOT)/LICENSE"
   local module path texts
-  CGO_ENABLED=0 go list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Dir}}{{end}}{{end}}' . | sort -u | while read -r module path; do
+  CGO_ENABLED=0 go list -tags urfave_cli_no_docs -deps -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Dir}}{{end}}{{end}}' . | sort -u | while read -r module path; do
     printf '\n\nThe program contains %s:\n\n' "$module"
     texts=$(find "$path" -maxdepth 1 -type f '(' -iname 'licen[cs]e*' -o -iname 'copying*' -o -iname 'notice*' ')' | sort)
     [ -n "$texts" ] || { echo "package.sh: $module has no licence" >&2; exit 1; }

@@ -18,7 +18,10 @@ const challengePath = "/.well-known/acme-challenge/"
 const (
 	serveTime = 10 * time.Second
 	maxHead   = 8 << 10 // octets of a request
-	maxConns  = 100
+	maxConns  = 400
+	// An authority asks from several addresses, a few times each. Nobody else is to keep
+	// it out.
+	maxPerAddr = 20
 )
 
 // Serve answers the authority's questions on l until ctx is done; whatever else is
@@ -27,7 +30,7 @@ func (m *Manager) Serve(ctx context.Context, l net.Listener) error {
 	return (&line.Server{
 		Handle:   m.handle,
 		Busy:     "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n",
-		Limits:   &line.Limits{MaxConns: maxConns},
+		Limits:   &line.Limits{MaxConns: maxConns, MaxPerAddr: maxPerAddr},
 		Lifetime: serveTime,
 		Log:      m.Log,
 	}).Serve(ctx, l)

@@ -91,14 +91,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/BurntSushi/toml"
 )
@@ -168,24 +165,24 @@ type Submission struct {
 
 // POP3 is for xm pop3d.
 type POP3 struct {
-	Listen         string         `toml:"listen"`
-	ListenTLS      string         `toml:"listen_tls"`
-	MaxConnections int            `toml:"max_connections"`
-	MaxPerAddress  int            `toml:"max_per_address"`
-	LoginDelay     time.Duration  `toml:"login_delay"`
-	Proxies        []netip.Prefix `toml:"proxies"`
+	Listen         string        `toml:"listen"`
+	ListenTLS      string        `toml:"listen_tls"`
+	MaxConnections int           `toml:"max_connections"`
+	MaxPerAddress  int           `toml:"max_per_address"`
+	LoginDelay     time.Duration `toml:"login_delay"`
+	Proxies        Networks      `toml:"proxies"`
 }
 
 // Regd is for xm regd.
 type Regd struct {
-	Listen               string         `toml:"listen"`
-	MaxConnections       int            `toml:"max_connections"`
-	MaxPerAddress        int            `toml:"max_per_address"`
-	Proxies              []netip.Prefix `toml:"proxies"`
-	Policy               string         `toml:"policy"`
-	RequestsPerMinute    int            `toml:"requests_per_minute"`
-	RegistrationsPerHour int            `toml:"registrations_per_hour"`
-	Keys                 string         `toml:"keys"`
+	Listen               string   `toml:"listen"`
+	MaxConnections       int      `toml:"max_connections"`
+	MaxPerAddress        int      `toml:"max_per_address"`
+	Proxies              Networks `toml:"proxies"`
+	Policy               string   `toml:"policy"`
+	RequestsPerMinute    int      `toml:"requests_per_minute"`
+	RegistrationsPerHour int      `toml:"registrations_per_hour"`
+	Keys                 string   `toml:"keys"`
 }
 
 // Metrics is for all servers.
@@ -289,8 +286,10 @@ func (c *Config) read(path, data string) error {
 	if unknown := md.Undecoded(); len(unknown) > 0 {
 		return c.unknown(unknown[0].String())
 	}
-	if md.Type("login", "failure_delay") == "Integer" {
-		return fmt.Errorf(`%s: login.failure_delay needs a unit: "1s", say`, path)
+	for _, key := range [][]string{{"login", "failure_delay"}, {"pop3", "login_delay"}} {
+		if md.Type(key...) == "Integer" {
+			return fmt.Errorf(`%s: %s needs a unit: "1s", say`, path, strings.Join(key, "."))
+		}
 	}
 	c.resolvePaths(filepath.Dir(path), md)
 	if err := c.foldPostmaster(); err != nil {
@@ -305,28 +304,29 @@ func (c *Config) read(path, data string) error {
 // systemFile is the config of a server that was installed for all.
 var systemFile = "/etc/xm/xm.toml"
 
+// stat is os.Stat, but in tests: root's is never denied.
+var stat = os.Stat
+
 func find() (string, error) {
 	places := []string{"xm.toml"}
 	if dir, err := os.UserConfigDir(); err == nil { // without a home there is none
 		places = append(places, filepath.Join(dir, "xm", "xm.toml"))
 	}
 	places = append(places, systemFile)
+	var denied error // of a directory of somebody else's: what counts is whether there is another file
 	for _, p := range places {
-		if _, err := os.Stat(p); err == nil {
+		_, err := stat(p)
+		switch {
+		case err == nil:
 			return p, nil
-		} else if !errors.Is(err, fs.ErrNotExist) && p != systemFile { // which may be for its server alone
+		case errors.Is(err, fs.ErrNotExist), p == systemFile: // which may be for its server alone
+		case errors.Is(err, fs.ErrPermission):
+			denied = errors.Join(denied, err)
+		default:
 			return "", err
 		}
 	}
-	return "", nil
-}
-
-func explain(path string, err error) error {
-	var syntax toml.ParseError
-	if errors.As(err, &syntax) {
-		return fmt.Errorf("%s, line %d: %s", path, syntax.Position.Line, syntax.Message)
-	}
-	return fmt.Errorf("%s: %w", path, err)
+	return "", denied
 }
 
 func (c *Config) unknown(key string) error {
@@ -356,61 +356,6 @@ func under(dir, path string) string {
 		return path
 	}
 	return filepath.Join(dir, path)
-}
-
-func (c *Config) check() error {
-	switch {
-	case c.Hostname == "" || c.DataDir == "":
-		return errors.New("hostname and data_dir can't be empty")
-	case c.SMTP.MaxSize < 1 || c.SMTP.MaxSize > 1<<40:
-		return errors.New("smtp.max_size is 1 to 2^40 octets")
-	case c.SMTP.MaxRecipients < 1 || c.SMTP.MaxConnections < 1 || c.SMTP.MaxPerAddress < 1:
-		return errors.New("smtp.max_recipients, max_connections and max_per_address are 1 or more")
-	case c.POP3.MaxConnections < 1 || c.POP3.MaxPerAddress < 1 || c.POP3.LoginDelay < 0:
-		return errors.New("pop3.max_connections and max_per_address are 1 or more, pop3.login_delay can't be negative")
-	case c.Login.FailureDelay < 0 || c.Login.MaxFailures < 1:
-		return errors.New("login.failure_delay can't be negative, login.max_failures is 1 or more")
-	case c.Regd.MaxConnections < 1 || c.Regd.MaxPerAddress < 1:
-		return errors.New("regd.max_connections and max_per_address are 1 or more")
-	case !slices.Contains([]string{"open", "invite", "closed"}, c.Regd.Policy):
-		return errors.New("regd.policy is open, invite or closed")
-	case c.Regd.RequestsPerMinute < 0 || c.Regd.RegistrationsPerHour < 0:
-		return errors.New("regd.requests_per_minute and registrations_per_hour can't be negative")
-	case c.Login.Iterations < 10_000 || c.Login.Iterations > 1_000_000:
-		return errors.New("login.iterations is 10,000 to 1,000,000")
-	case c.Log.Format != LogText && c.Log.Format != LogJSON:
-		return fmt.Errorf("log.format is %q or %q", LogText, LogJSON)
-	}
-	for _, d := range c.LocalDomains() {
-		if d == "" || strings.ContainsFunc(d, notInDomain) {
-			return fmt.Errorf("%q, among hostname and domains, is not the name of a domain", d)
-		}
-	}
-	return errors.Join(c.checkTLS(), c.checkAddresses(), c.checkAliases(), c.Quota.check())
-}
-
-func notInDomain(r rune) bool {
-	return r != '.' && r != '-' && r != '_' && !unicode.IsLetter(r) && !unicode.IsMark(r) && !unicode.IsDigit(r)
-}
-
-func (c *Config) checkAddresses() error {
-	for name, addr := range map[string]string{
-		"smtp.listen": c.SMTP.Listen, "submission.listen": c.Submission.Listen, "submission.listen_tls": c.Submission.ListenTLS,
-		"pop3.listen": c.POP3.Listen, "pop3.listen_tls": c.POP3.ListenTLS,
-		"regd.listen": c.Regd.Listen, "tls.acme_listen": c.TLS.ACMEListen, "metrics.listen": c.Metrics.Listen,
-		"account.smtp": c.Account.SMTP, "account.pop3": c.Account.POP3,
-	} {
-		if addr == "" && strings.HasSuffix(strings.TrimSuffix(name, "_tls"), ".listen") {
-			continue // switched off
-		}
-		if _, after, found := strings.Cut(addr, "://"); found && strings.HasPrefix(name, "account.") {
-			addr = after
-		}
-		if _, _, err := net.SplitHostPort(addr); err != nil {
-			return fmt.Errorf("%s = %q is not HOST:PORT", name, addr)
-		}
-	}
-	return nil
 }
 
 // LocalDomains are the configured domains and the host name.

@@ -1,7 +1,9 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -34,6 +36,8 @@ cert = "cert.pem"
 key = "/etc/key.pem"
 [login]
 failure_delay = "250ms"
+[pop3]
+proxies = ["192.0.2.7"]
 [account]
 password_file = "/etc/pw"
 `)
@@ -42,7 +46,7 @@ password_file = "/etc/pw"
 		t.Fatal(err)
 	}
 	if c.Hostname != "mail.example.org" || c.DataDir != filepath.Join(dir, "mail") || c.Account.PasswordFile != "/etc/pw" ||
-		fmt.Sprint(c.SMTP.Trusted) != "[10.0.0.0/8 192.0.2.1/32 198.51.100.0/24 2001:db8::/32]" || c.Login.FailureDelay != 250*time.Millisecond {
+		fmt.Sprint(c.POP3.Proxies) != "[192.0.2.7/32]" || fmt.Sprint(c.SMTP.Trusted) != "[10.0.0.0/8 192.0.2.1/32 198.51.100.0/24 2001:db8::/32]" || c.Login.FailureDelay != 250*time.Millisecond {
 		t.Errorf("read as %+v", c)
 	}
 	if c.TLS.Cert != filepath.Join(dir, "cert.pem") || c.TLS.Key != "/etc/key.pem" {
@@ -114,6 +118,27 @@ func TestSearchOrder(t *testing.T) {
 	}
 }
 
+// A service's user may not look into the directory that root is in.
+func TestSearchDenied(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("XDG_CONFIG_HOME", filepath.Join(dir, "config"))
+	defer func(file string, f func(string) (fs.FileInfo, error)) { systemFile, stat = file, f }(systemFile, stat)
+	systemFile = filepath.Join(dir, "etc/xm.toml")
+	stat = func(path string) (fs.FileInfo, error) {
+		if path != systemFile {
+			return nil, &fs.PathError{Op: "stat", Path: path, Err: fs.ErrPermission}
+		}
+		return os.Stat(path)
+	}
+	if _, err := Load(""); !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("defaults are in force where there may be a file: %v", err)
+	}
+	write(t, systemFile, `hostname = "system"`)
+	if c, err := Load(""); err != nil || c.Hostname != "system" {
+		t.Errorf("the system's config was not read: %v", err)
+	}
+}
+
 func TestFailures(t *testing.T) {
 	dir := t.TempDir()
 	for content, want := range map[string]string{
@@ -158,6 +183,19 @@ func TestFailures(t *testing.T) {
 		"[regd]\nmax_connections = 0":                                    "regd.max_connections",
 		"[regd]\nmax_per_address = 0":                                    "max_per_address",
 		"[pop3]\nlogin_delay = \"-1s\"":                                  "login_delay",
+		"[pop3]\nlogin_delay = 5":                                        "pop3.login_delay needs a unit",
+		"[smtp]\nlisten = \":99999\"":                                    `smtp.listen = ":99999": there is no port "99999"`,
+		"[smtp]\nlisten = \"localhost:\"":                                "smtp.listen",
+		"[account]\npop3 = \"pop3s://mail.example.org:pop\"":             "account.pop3",
+		"[smtp]\nlisten = \":25\"\n[submission]\nlisten = \":25\"":       "smtp.listen and submission.listen are the same address, :25",
+		"[log]\nlevel = \"loud\"":                                        `log.level = "loud"`,
+		"hostname = \"mail.example.org.\"":                               "is not the name of a domain",
+		"domains = [\"example..org\"]":                                   `"example..org"`,
+		"domains = \"example.org\"":                                      `xm.toml, line 1: domains is to be a list: ["..."]`,
+		"\n[tls]\nacme = \"yes\"":                                        "xm.toml, line 3: tls.acme is to be true or false",
+		"smtp = 25":                                                      "xm.toml, line 1: smtp is to be a table",
+		"[smtp]\nmax_size = \"64M\"":                                     "smtp.max_size is to be a whole number",
+		"[smtp]\nlisten = 25":                                            `smtp.listen is to be a text: "..."`,
 	} {
 		path := write(t, filepath.Join(dir, "xm.toml"), content)
 		if _, err := Load(path); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {

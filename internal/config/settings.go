@@ -30,6 +30,9 @@ func (c *Config) SetBy(key, source string) {
 	c.sources[strings.ToLower(key)] = source
 }
 
+// IsSet reports whether somebody has made a setting.
+func (c *Config) IsSet(key string) bool { return c.sources[strings.ToLower(key)] != "" }
+
 // Settings lists the settings in force, in the order of Config.
 func (c *Config) Settings() ([]Setting, error) {
 	var list []Setting

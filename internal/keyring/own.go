@@ -89,7 +89,9 @@ func (r *Ring) OwnKeys() (keys []OwnKey, unread []error, err error) {
 // matches fs.ErrExist.
 func (r *Ring) Free() error {
 	for _, file := range []string{privateFile, publicFile} {
-		if _, err := r.root.Lstat(file); err == nil {
+		if _, err := r.root.Lstat(file); err == nil && file == publicFile {
+			return fmt.Errorf("%s: %w, without its %s: put that back, or move %[1]s away", r.path(file), fs.ErrExist, privateFile)
+		} else if err == nil {
 			return fmt.Errorf("%s: %w", r.path(file), fs.ErrExist)
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return err

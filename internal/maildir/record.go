@@ -45,7 +45,8 @@ const (
 	bodyStart = headSize + 8 + len("\n")
 )
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+// castagnoli is made by the first use: most of xm's commands have none.
+var castagnoli = sync.OnceValue(func() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) })
 
 func (r *record) size() int64 {
 	n := bodyStart + len(r.name) + len("\n")
@@ -89,7 +90,8 @@ func appendHex(b []byte, n uint64, digits int) []byte {
 func (e *encoded) release() { encodeBuffers.Put(e) }
 
 func checksum(b []byte) uint32 {
-	return crc32.Update(crc32.Checksum(b[:headSize], castagnoli), castagnoli, b[bodyStart:])
+	table := castagnoli()
+	return crc32.Update(crc32.Checksum(b[:headSize], table), table, b[bodyStart:])
 }
 
 // parseRecord reads the record that b begins with. It changes b, and the record's

@@ -49,7 +49,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelWarn),
 	}
 	defer context.AfterFunc(ctx, func() { l.Close() })()
-	ended := server.Serve(netutil.LimitListener(keptOpen{l}, maxConns))
+	ended := server.Serve(netutil.LimitListener(newGate(keptOpen{l}, s.allowed), maxConns))
 	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTime)
 	defer cancel()
 	if server.Shutdown(patience) != nil { // whoever is not served by now

@@ -165,6 +165,45 @@ func TestAllow(t *testing.T) {
 	}
 }
 
+// Those who may not ask can't keep the others waiting, however many they are.
+func TestStrangers(t *testing.T) {
+	l := listen(t)
+	defer l.Close()
+	friend := ""
+	g := newGate(l, func(peer string) bool { return peer == friend })
+	const most = 4
+	for range most + 4 { // the last one is the friend
+		conn, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		friend = conn.LocalAddr().String()
+	}
+	var strangers []net.Conn
+	for {
+		conn, err := g.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if conn.RemoteAddr().String() == friend {
+			break
+		}
+		strangers = append(strangers, conn)
+	}
+	if len(strangers) != most {
+		t.Errorf("%d strangers were let in, want %d", len(strangers), most)
+	}
+	for _, s := range strangers { // as http.Server does, more than once
+		s.Close()
+		s.Close()
+	}
+	if len(g.strangers) != 0 {
+		t.Error("strangers who have left count")
+	}
+}
+
 // One server after another has the port, and shows the same figures.
 func TestHandOver(t *testing.T) {
 	port, err := line.NewPort(listen(t))

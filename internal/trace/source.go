@@ -20,14 +20,17 @@ type Source struct {
 const maxLine = 4 << 20
 
 // eachLine gives the lines of all sources, without their line ends. A source that
-// begins as a gzip file does is unpacked.
-func eachLine(ctx context.Context, log []Source, take func(line []byte)) error {
+// begins as a gzip file does is unpacked. The error names those that failed.
+func eachLine(ctx context.Context, log []Source, take func(line []byte)) (all error) {
 	for _, s := range log {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		if err := s.read(ctx, take); err != nil {
-			return fmt.Errorf("%s: %w", s.Name, err)
+			all = errors.Join(all, fmt.Errorf("%s: %w", s.Name, err))
 		}
 	}
-	return nil
+	return all
 }
 
 func (s Source) read(ctx context.Context, take func(line []byte)) (err error) {

@@ -25,7 +25,8 @@ const (
 // Find reads the log twice: first for the message, then for what concerns it. The
 // message is given by the id that the log has for it, or by its Message-ID, with
 // or without <>; then there may be several, of which the last 20 are told. None is
-// no error.
+// no error. A source that can't be read to its end, as when it was damaged, does not
+// keep the rest of the log from being told: the error is beside the stories.
 func Find(ctx context.Context, log []Source, message string) ([]*Story, error) {
 	f := finder{message: strings.Trim(message, "<>"), stories: map[string]*subject{}}
 	needle := longestPlain(f.message)
@@ -34,7 +35,7 @@ func Find(ctx context.Context, log []Source, message string) ([]*Story, error) {
 			f.look(line)
 		}
 	})
-	if err != nil || len(f.stories) == 0 {
+	if ctx.Err() != nil || len(f.stories) == 0 {
 		return nil, err
 	}
 	needles := f.needles()

@@ -129,8 +129,12 @@ func TestFindFails(t *testing.T) {
 		}},
 		"cut off": of(packed.String()[:packed.Len()/2]),
 	} {
-		if stories, err := Find(context.Background(), []Source{source}, "one"); err == nil || stories != nil || !strings.HasPrefix(err.Error(), "x.log: ") {
+		if stories, err := Find(context.Background(), []Source{source}, "none"); err == nil || stories != nil || !strings.HasPrefix(err.Error(), "x.log: ") {
 			t.Errorf("%s: %v, %v", name, stories, err)
+		}
+		stories, err := Find(context.Background(), []Source{source, of(log)}, "one")
+		if err == nil || len(stories) == 0 || !strings.HasPrefix(err.Error(), "x.log: ") {
+			t.Errorf("%s, before a good one: %v, %v", name, stories, err)
 		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
