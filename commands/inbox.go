@@ -106,6 +106,10 @@ func describeAll(c *cli.Context, a account, p *mailclient.POP3, list []mailclien
 // describe looks at one message.
 func describe(r *letterReader, p *mailclient.POP3, listed mailclient.Listing) (listedMessage, error) {
 	top, err := p.Top(listed.Number, topLines)
+	if notGiven(err) {
+		say(r.c, "message %d: %v", listed.Number, err)
+		return listedOf(listed, &letter{trust: trustBad}), nil
+	}
 	if err != nil {
 		return listedMessage{}, err
 	}
@@ -114,6 +118,9 @@ func describe(r *letterReader, p *mailclient.POP3, listed mailclient.Listing) (l
 		l = &letter{trust: trustBad} // it has no end of a header
 	} else if err == nil && l.payload && listed.Octets <= openedOctets {
 		raw, err := r.fetch(p, listed)
+		if notGiven(err) { // what is known of it is what there is to say
+			return listedOf(listed, l), nil
+		}
 		if err != nil {
 			return listedMessage{}, err
 		}
