@@ -24,8 +24,8 @@ func sendmail() *cli.Command {
 		ArgsUsage: "[-t] [-i] [-oi] [-f FROM] [RECIPIENT...]",
 		Description: "For cron, git send-email, mutt and other programs that hand mail to sendmail; a link to\n" +
 			"xm that is named sendmail is this command, too. -t takes the recipients from To, Cc and\n" +
-			"Bcc; a line with a dot alone ends the message unless -i or -oi is given; -f must be an\n" +
-			"address of yours, and other options of sendmail are accepted and mean nothing.\n\n" +
+			"Bcc; a line with a dot alone ends the message unless -i or -oi is given. Mail goes out in\n" +
+			"the name of your account: -f and other options of sendmail are accepted and mean nothing.\n\n" +
 			"   --encrypt=auto     encrypt if every recipient has a key (the default)\n" +
 			"   --encrypt=always   send nothing if one has none\n" +
 			"   --encrypt=never    send it as it is\n" +
@@ -202,7 +202,7 @@ func (m *submitted) copyLines(w io.Writer, r io.Reader, dotEnds bool) error {
 		} else {
 			text = part
 		}
-		m.eight = m.eight || bytes.ContainsFunc(text, func(r rune) bool { return r > 126 })
+		m.eight = m.eight || bytes.ContainsFunc(text, isEightBit)
 		if _, err := w.Write(text); err != nil {
 			return err
 		}
