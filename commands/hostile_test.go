@@ -240,6 +240,28 @@ func TestTheWordSendmail(t *testing.T) {
 	}
 }
 
+// What other programs hand to sendmail: names without a domain, and a line of an
+// mbox before the header.
+func TestSendmailAsOthersUseIt(t *testing.T) {
+	s := startSystem(t, t.TempDir())
+	s.pair()
+	s.must("alice", "alice's secret\n", "login", "alice", "--password-file", "-", "--store", "--smtp", s.addr["smtp"], "--pop3", s.addr["pop3"])
+	for i, c := range []struct{ in, subject string }{
+		{"From: root (Cron Daemon)\nTo: bob\nSubject: one\n\nx\n", "one"},
+		{"From: alice\nTo: bob, alice@localhost\nSubject: two\n\nx\n", "two"},
+		{"From 0123abcd Mon Sep 17 00:00:00 2001\nFrom: alice\nTo: bob\nSubject: three\n\nx\n", "three"},
+		{"From : alice\nTo: bob\nSubject: four\n\nx\n", "four"},
+	} {
+		s.must("alice", c.in, "sendmail", "-t", "-i")
+		if got := s.client("bob", "", "read", fmt.Sprint(i+1)); !strings.Contains(got, "Subject: "+c.subject+"\n\nx\n") {
+			t.Errorf("%q became %q", c.in, got)
+		}
+	}
+	if got := s.client("alice", "", "inbox"); !strings.Contains(got, "two") || strings.Count(got, "\n") != 1 {
+		t.Errorf("alice has %q", got)
+	}
+}
+
 // The menu takes a message to the end of its input, a last full stop included.
 func TestMenuMessageAtTheEndOfInput(t *testing.T) {
 	s := startSystem(t, t.TempDir())
