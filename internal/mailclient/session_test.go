@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -59,8 +60,12 @@ func playServer(conn net.Conn, dialog string) string {
 				return err.Error()
 			}
 		case step == "END":
-			if rest, _ := io.ReadAll(in); strings.Contains(string(rest), "\n.\r\n") {
+			rest, err := io.ReadAll(in)
+			if strings.Contains(string(rest), "\n.\r\n") {
 				return "got the end of a message: " + string(rest)
+			}
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				return "waits for the client to close the connection"
 			}
 		case strings.HasPrefix(step, "R: "): // octets as they are
 			io.WriteString(conn, strings.ReplaceAll(step[3:], `\n`, "\r\n"))

@@ -1,0 +1,121 @@
+package commands_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// lastTrust is what xm inbox tells bob of his last message, in a word.
+func (s *system) lastTrust() string {
+	s.t.Helper()
+	words := strings.Fields(s.client("bob", "", "inbox"))
+	return words[len(words)-1]
+}
+
+// A signature over what a message no longer holds is none.
+func TestChangedOnItsWay(t *testing.T) {
+	s := startSystem(t, t.TempDir())
+	s.pair()
+	payload := s.must("alice", "a secret", "encrypt", "-o", "-", "bob")
+	last := map[bool]string{true: "1$", false: "0$"}[strings.HasSuffix(payload, "0$")]
+	s.raw("bob", "From: alice@localhost\nContent-Type: text/plain\n\n"+payload+"\n")
+	if got := s.lastTrust(); got != "known" {
+		t.Errorf("as it was: %s", got)
+	}
+	s.raw("bob", "From: alice@localhost\nContent-Type: text/plain\n\n"+payload[:len(payload)-2]+last+"\n")
+	if got := s.lastTrust(); got != "bad" {
+		t.Errorf("changed: %s", got)
+	}
+	if stdout, _, code := s.xm("bob", "", append([]string{"read", "2"}, s.account("bob")...)...); code != 3 || stdout != "" {
+		t.Errorf("exit code %d, %q", code, stdout)
+	}
+}
+
+// What was compared is the current key, and a former one is not it.
+func TestAFormerKeyIsNotVerified(t *testing.T) {
+	s := startSystem(t, t.TempDir())
+	s.pair()
+	s.put("alice", "bob", "alice@localhost", "with the former key")
+	s.must("alice", "", "keygen", "--force")
+	s.must("bob", string(s.read("alice/key.pub")), "key", "import", "--replace", "alice", "-")
+	fingerprint := strings.TrimSpace(s.must("bob", string(s.read("alice/key.pub")), "key", "import", "alice", "-"))
+	s.must("bob", "", "key", "verify", "alice", "--fingerprint", fingerprint)
+	if got := s.lastTrust(); got != "known" {
+		t.Errorf("the former key: %s", got)
+	}
+	s.put("alice", "bob", "alice@localhost", "with the current key")
+	if got := s.lastTrust(); got != "verified" {
+		t.Errorf("the current key: %s", got)
+	}
+}
+
+// key.pub and server.pub are not the keys of people of these names.
+func TestNobodyIsCalledKey(t *testing.T) {
+	s := startSystem(t, t.TempDir())
+	s.pair()
+	s.copy("bob/key.pub", "bob/server.pub")
+	for _, name := range []string{"key", "server"} {
+		s.put("bob", "bob", name+"@elsewhere.example", "text")
+		if got := s.lastTrust(); got != "unknown" {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+}
+
+// Attachments get names that do no harm, in their directory.
+func TestNamesOfAttachments(t *testing.T) {
+	s := startSystem(t, t.TempDir())
+	s.pair()
+	text := "From: x@y\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n"
+	for _, name := range []string{"../../up", "/etc/abs", `C:\dir\win`, "-rf", ".hidden", "..", " ", "=?utf-8?q?a=0Ab=1B?=", "=?utf-8?q?x=E2=80=AEgpj?=", "up"} {
+		text += "--b\nContent-Type: application/x\nContent-Disposition: attachment; filename=\"" + strings.ReplaceAll(name, `\`, `\\`) + "\"\n\nx\n"
+	}
+	s.raw("bob", text+"--b--\n")
+	out := filepath.Join(s.dir, "deep", "out")
+	s.client("bob", "", "read", "1", "--save", out)
+	entries, err := os.ReadDir(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	if want := []string{"a_b_", "abs", "attachment", "attachment-2", "hidden", "rf", "up", "up-2", "win", "x_gpj"}; !slices.Equal(names, want) {
+		t.Errorf("%q, want %q", names, want)
+	}
+}
+
+// A draft stays where it is until another holds what could not be sent.
+func TestDraftIsNotLost(t *testing.T) {
+	s := startSystem(t, t.TempDir())
+	s.pair()
+	draft := s.file("draft.eml", "Xm-Send-To: bob@localhost\r\nMIME-Version: 1.0\r\nFrom: alice@localhost\r\n\r\nx\r\n")
+	s.file("alice/.local", "where the drafts would be")
+	_, stderr, code := s.xm("alice", "", append(append([]string{"send", "--draft", draft}, s.account("alice")...), "--smtp", "127.0.0.1:1")...)
+	if code != 1 || !strings.Contains(stderr, "could not be kept") {
+		t.Errorf("exit code %d, %s", code, stderr)
+	}
+	if _, err := os.Stat(draft); err != nil {
+		t.Error(err)
+	}
+}
+
+// Nobody learns from a copy who else got one.
+func TestBlindCopies(t *testing.T) {
+	s := startSystem(t, t.TempDir())
+	s.pair()
+	s.must("alice", "alice's secret\n", "login", "alice", "--password-file", "-", "--store", "--smtp", s.addr["smtp"], "--pop3", s.addr["pop3"])
+	for i, encrypt := range []string{"always", "never"} {
+		s.must("alice", "From: alice@localhost\nTo: bob@localhost\nbcc: alice@localhost\nSubject: x\n\nx\n", "sendmail", "-t", "--encrypt="+encrypt)
+		for _, name := range []string{"alice", "bob"} {
+			if got := s.client(name, "", "read", "--raw", fmt.Sprint(i+1)); strings.Contains(strings.ToLower(got), "bcc") || !strings.Contains(got, "Subject: x") {
+				t.Errorf("%s has %q", name, got)
+			}
+		}
+	}
+}
