@@ -119,3 +119,21 @@ func TestBlindCopies(t *testing.T) {
 		}
 	}
 }
+
+// Reading a message again is no replay; the same message under another id is.
+func TestReplaysAreToldFromReadingAgain(t *testing.T) {
+	s := startSystem(t, t.TempDir())
+	s.pair()
+	const inside = "MIME-Version: 1.0\r\nFrom: alice@localhost\r\nMessage-ID: <1@x>\r\n\r\nx\r\n"
+	s.put("alice", "bob", "alice@localhost", inside)
+	s.put("alice", "bob", "alice@localhost", inside)
+	for i, c := range []struct {
+		number string
+		replay bool
+	}{{"1", false}, {"1", false}, {"2", true}, {"2", true}, {"1", false}} {
+		_, stderr, code := s.xm("bob", "", append([]string{"read", c.number}, s.account("bob")...)...)
+		if code != 0 || strings.Contains(stderr, "POSSIBLE REPLAY") != c.replay {
+			t.Errorf("%d: exit code %d, %s", i, code, stderr)
+		}
+	}
+}
