@@ -16,6 +16,33 @@ func (s *system) lastTrust() string {
 	return words[len(words)-1]
 }
 
+// What is wrong here says nothing of a message.
+func TestOwnFaultsAreNotTheMessages(t *testing.T) {
+	s := startSystem(t, t.TempDir())
+	s.pair()
+	s.file("passphrase", "a passphrase\n")
+	s.must("bob", "", "keygen", "--force", "--passphrase-file", filepath.Join(s.dir, "passphrase"))
+	s.copy("bob/key.pub", "alice/bob.pub")
+	s.client("alice", "", "send", "bob", "x")
+	list := func(file string) (string, string, int) {
+		return s.xm("bob", "", append([]string{"inbox", "--passphrase-file", filepath.Join(s.dir, file)}, s.account("bob")...)...)
+	}
+	if stdout, stderr, code := list("passphrase"); code != 0 || !strings.HasSuffix(stdout, " known\n") {
+		t.Errorf("exit code %d, %s%s", code, stdout, stderr)
+	}
+	for _, file := range []string{"bob.password", "missing"} {
+		if stdout, stderr, code := list(file); code != 1 || strings.Contains(stdout, "bad") {
+			t.Errorf("%s: exit code %d, %s%s", file, code, stdout, stderr)
+		}
+	}
+	if err := os.Remove(filepath.Join(s.dir, "bob", "key.priv")); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.lastTrust(); got != "known" {
+		t.Errorf("without key.priv: %s", got)
+	}
+}
+
 // A signature over what a message no longer holds is none.
 func TestChangedOnItsWay(t *testing.T) {
 	s := startSystem(t, t.TempDir())

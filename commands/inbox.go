@@ -9,7 +9,9 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"xm/hybrid"
+	"xm/internal/keyring"
 	"xm/internal/mailclient"
+	"xm/internal/message"
 )
 
 func inbox() *cli.Command {
@@ -124,8 +126,14 @@ func describe(r *letterReader, p *mailclient.POP3, listed mailclient.Listing) (l
 		if err != nil {
 			return listedMessage{}, err
 		}
-		if opened, err := r.open(raw); opened != nil && !errors.Is(err, hybrid.ErrPassphraseNeeded) {
+		opened, err := r.open(raw)
+		switch {
+		case err == nil, errors.Is(err, hybrid.ErrNotAuthentic):
 			l = opened
+		case errors.Is(err, hybrid.ErrPassphraseNeeded), errors.Is(err, keyring.ErrNotFound), errors.Is(err, message.ErrHeaderTooLong):
+			// It stays closed.
+		default:
+			return listedMessage{}, err
 		}
 	}
 	return listedOf(listed, l), nil
