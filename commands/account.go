@@ -156,9 +156,9 @@ var errNoPassword = errors.New("no password is at hand")
 func (a account) storedPassword(c *cli.Context) (string, error) {
 	switch {
 	case a.PasswordFile != "":
-		return passwordFromFile(c, a.PasswordFile)
+		return once(c, "password in "+a.PasswordFile, func() (string, error) { return passwordFromFile(c, a.PasswordFile) })
 	case a.PasswordCommand != "":
-		return passwordFromCommand(c, a.PasswordCommand)
+		return once(c, "password from "+a.PasswordCommand, func() (string, error) { return passwordFromCommand(c, a.PasswordCommand) })
 	case a.Password != "":
 		return a.Password, nil
 	}
@@ -169,7 +169,8 @@ func (a account) storedPassword(c *cli.Context) (string, error) {
 func (a account) password(c *cli.Context) (string, error) {
 	text, err := a.storedPassword(c)
 	if errors.Is(err, errNoPassword) {
-		return password.ask(c, fmt.Sprintf("Password of %s: ", a.User))
+		prompt := fmt.Sprintf("Password of %s: ", a.User)
+		return once(c, prompt, func() (string, error) { return password.ask(c, prompt) })
 	}
 	return text, err
 }

@@ -85,10 +85,7 @@ func Run(ctx context.Context, app *cli.App, args []string) error {
 	}
 	app.Setup()
 	prepare(app.Commands)
-	if !slices.Contains(args, "sendmail") {
-		args = permute(app, args)
-	}
-	return app.RunContext(ctx, args)
+	return app.RunContext(ctx, permute(app, args))
 }
 
 // prepare makes all subcommands report wrong usage in the same way.

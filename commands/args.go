@@ -23,7 +23,8 @@ type level struct {
 
 // permute puts the flags of each command right after its name: cli takes a flag
 // after an argument for another argument. What follows "--" stays as it is.
-// Where help is wanted, only the command matters.
+// Where help is wanted, only the command matters. A command with flags of its own
+// kind gets all as it is.
 func permute(app *cli.App, args []string) []string {
 	tokens, rest := tokenize(app, args[1:])
 	levels := []*level{{name: args[0], flags: app.Flags, commands: app.Commands}}
@@ -34,6 +35,9 @@ func permute(app *cli.App, args []string) []string {
 		}
 		here := levels[len(levels)-1]
 		if sub := findCommand(here.commands, t.words[0]); sub != nil && arguments == nil {
+			if sub.SkipFlagParsing {
+				return args
+			}
 			levels = append(levels, &level{name: t.words[0], flags: sub.Flags, commands: sub.Subcommands})
 			continue
 		}

@@ -186,16 +186,18 @@ func (m *menuClient) send() error {
 	var text strings.Builder
 	for {
 		line, err := m.in.ReadString('\n')
-		if strings.TrimRight(line, "\r\n") == "." || err == io.EOF {
-			text.WriteString(strings.TrimSuffix(line, "."))
-			break
-		}
-		if err != nil {
+		if err != nil && err != io.EOF {
 			return err
 		}
+		if strings.TrimRight(line, "\r\n") == "." {
+			break
+		}
 		text.WriteString(line)
+		if err == io.EOF {
+			break
+		}
 	}
-	return m.mail(m.c.App.Reader, "send", "-s", subject, to, "--", strings.TrimSuffix(text.String(), ".\n"))
+	return m.mail(m.c.App.Reader, "send", "-s", subject, to, "--", text.String())
 }
 
 func (m *menuClient) check() error {

@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -42,6 +43,9 @@ func runSendDraft(c *cli.Context) error {
 	if o.content, err = copyDraft(r, l); err != nil {
 		return err
 	}
+	if o.eight, err = holdsEightBit(o.content); err != nil {
+		return err
+	}
 	if o.to, err = draftRecipients(path); err != nil {
 		return err
 	}
@@ -80,6 +84,22 @@ func copyDraft(r *letterReader, l *letter) (*hidden, error) {
 		return err
 	})
 }
+
+// holdsEightBit reads a message through, and goes back to its beginning.
+func holdsEightBit(h *hidden) (eight bool, err error) {
+	for piece := make([]byte, 64<<10); err == nil; {
+		var n int
+		n, err = h.Read(piece)
+		eight = eight || bytes.ContainsFunc(piece[:n], isEightBit)
+	}
+	if err != io.EOF {
+		return false, err
+	}
+	_, err = h.Seek(0, io.SeekStart)
+	return eight, err
+}
+
+func isEightBit(r rune) bool { return r > 127 }
 
 // skipLine reads a line, octet by octet, so that nothing after it is read.
 func skipLine(r io.Reader) error {

@@ -19,6 +19,7 @@ import (
 	"xm/hybrid"
 	"xm/internal/disk"
 	"xm/internal/keyring"
+	"xm/internal/line"
 	"xm/internal/mailclient"
 	"xm/internal/message"
 	"xm/internal/safefile"
@@ -67,88 +68,145 @@ func runFetch(c *cli.Context) error {
 		return err
 	}
 	defer local.close()
-	return withMaildrop(c, a, func(p *mailclient.POP3) error {
+	left := 0
+	err = withMaildrop(c, a, func(p *mailclient.POP3) error {
 		list, err := p.List()
 		if err != nil {
 			return err
 		}
-		if err := fetchAll(c, a, p, list, local); err != nil {
+		incoming, err := identify(list)
+		if err != nil {
 			return err
 		}
-		return deleteFetched(c, p, list, local)
+		if left, err = fetchAll(c, a, p, incoming, local); err != nil {
+			return err
+		}
+		return deleteFetched(c, p, incoming, local)
 	})
+	if err == nil && left > 0 {
+		err = fmt.Errorf("%d messages could not be fetched, and are still on the server", left)
+	}
+	return err
 }
 
-func fetchAll(c *cli.Context, a account, p *mailclient.POP3, list []mailclient.Listing, local *localMail) error {
-	var wanted []mailclient.Listing
+// incoming is a message on the server, and its id here.
+type incoming struct {
+	mailclient.Listing
+	id string
+}
+
+// identify gives ids to messages. Copies of one may have one UID (RFC 1939,
+// section 7): they are counted.
+func identify(list []mailclient.Listing) (all []incoming, err error) {
+	copies := map[string]int{}
 	for _, l := range list {
 		if l.UID == "" {
-			return errNoIDs
+			return nil, errNoIDs
 		}
-		if _, done := local.fetched[messageID(l.UID)]; !done {
-			wanted = append(wanted, l)
+		id := messageID(l.UID)
+		if copies[l.UID]++; copies[l.UID] > 1 {
+			id = messageID(fmt.Sprintf("%s %d", l.UID, copies[l.UID])) // no UID has a blank
+		}
+		all = append(all, incoming{l, id})
+	}
+	return all, nil
+}
+
+// fetchAll fetches what is new. left counts what the server does not give: that
+// keeps nobody from the rest.
+func fetchAll(c *cli.Context, a account, p *mailclient.POP3, list []incoming, local *localMail) (left int, err error) {
+	var wanted []incoming
+	for _, m := range list {
+		if _, done := local.fetched[m.id]; !done {
+			wanted = append(wanted, m)
 		}
 	}
 	status, ok := c.App.ErrWriter.(*os.File)
 	watched := ok && term.IsTerminal(int(status.Fd()))
-	for i, l := range wanted {
+	for i, m := range wanted {
 		if watched {
-			fmt.Fprintf(status, "\rfetching %d of %d (%s)\x1b[K", i+1, len(wanted), octets(l.Octets))
+			fmt.Fprintf(status, "\rfetching %d of %d (%s)\x1b[K", i+1, len(wanted), octets(m.Octets))
 		}
-		if err := fetchOne(c, a, p, l, local); err != nil {
-			return err
+		err := fetchOne(c, a, p, m, local)
+		if notGiven(err) {
+			say(c, "message %d: %v", m.Number, err)
+			left++
+		} else if err != nil {
+			return left, err
 		}
 	}
 	if watched && len(wanted) > 0 {
 		fmt.Fprint(status, "\r\x1b[K")
 	}
-	say(c, "%d new in %s", len(wanted), local.root.Name())
-	return nil
+	say(c, "%d new in %s", len(wanted)-left, local.root.Name())
+	return left, nil
 }
 
-func fetchOne(c *cli.Context, a account, p *mailclient.POP3, listed mailclient.Listing, local *localMail) error {
+// notGiven reports whether the server does not give a message, or one that is too
+// large for us: the session goes on.
+func notGiven(err error) bool {
+	var refused *mailclient.ReplyError
+	return errors.As(err, &refused) || errors.Is(err, line.ErrTooLarge)
+}
+
+func fetchOne(c *cli.Context, a account, p *mailclient.POP3, m incoming, local *localMail) error {
 	r, err := newLetterReader(c, a, askPassphrase(c))
 	if err != nil {
 		return err
 	}
 	defer r.close()
-	raw, err := r.fetch(p, listed)
+	raw, err := r.fetch(p, m.Listing)
 	if err != nil {
 		return err
-	}
-	write := func(w io.Writer) error {
-		out := &message.LFWriter{W: w}
-		if _, err := raw.Seek(0, io.SeekStart); err != nil {
-			return err
-		}
-		_, err := io.Copy(out, raw)
-		return errors.Join(err, out.Close())
 	}
 	if c.Bool("decrypt") {
 		l, err := r.open(raw)
 		switch {
-		case errors.Is(err, hybrid.ErrNotAuthentic), errors.Is(err, keyring.ErrNotFound):
-			say(c, "message %d is stored as it came: %s", listed.Number, mailclient.Printable(err.Error()))
+		case errors.Is(err, hybrid.ErrNotAuthentic), errors.Is(err, keyring.ErrNotFound), errors.Is(err, message.ErrHeaderTooLong):
+			say(c, "message %d is stored as it came: %s", m.Number, mailclient.Printable(err.Error()))
 		case err != nil:
 			return err
 		case l.payload && !l.isBare:
-			write = func(w io.Writer) error {
-				return message.Store(w, l.content, [][2]string{{"Xm-Signature", fmt.Sprintf("%s; key=%s", l.trust, l.signer)}})
+			problem, err := addDecrypted(local, m.id, l)
+			if problem == nil || err != nil {
+				return err
 			}
+			say(c, "message %d is stored as it came: %s", m.Number, mailclient.Printable(problem.Error()))
 		}
 	}
-	return local.add(messageID(listed.UID), write)
+	if _, err := raw.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	return local.add(m.id, func(w io.Writer) error { return message.StoreAsIs(w, raw, signatureField) })
+}
+
+// signatureField tells who signed a message that is stored decrypted.
+const signatureField = "Xm-Signature"
+
+// addDecrypted stores what is inside a message. A problem is that the message's
+// parts can't be read, which shows before anything is stored.
+func addDecrypted(local *localMail, id string, l *letter) (problem, err error) {
+	write := func(w io.Writer) error {
+		if _, err := l.content.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+		return message.Store(w, l.content, [][2]string{{signatureField, fmt.Sprintf("%s; key=%s", l.trust, l.signer)}})
+	}
+	if problem := write(io.Discard); problem != nil {
+		return problem, nil
+	}
+	return nil, local.add(id, write)
 }
 
 // deleteFetched marks what was downloaded long enough ago.
-func deleteFetched(c *cli.Context, p *mailclient.POP3, list []mailclient.Listing, local *localMail) error {
+func deleteFetched(c *cli.Context, p *mailclient.POP3, list []incoming, local *localMail) error {
 	if !c.IsSet("keep") {
 		return nil
 	}
 	before := time.Now().Add(-time.Duration(c.Int("keep")) * 24 * time.Hour)
-	for _, l := range list {
-		if at, done := local.fetched[messageID(l.UID)]; done && !at.After(before) {
-			if err := p.Delete(l.Number); err != nil {
+	for _, m := range list {
+		if at, done := local.fetched[m.id]; done && !at.After(before) {
+			if err := p.Delete(m.Number); err != nil {
 				return err
 			}
 		}

@@ -9,7 +9,9 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"xm/hybrid"
+	"xm/internal/keyring"
 	"xm/internal/mailclient"
+	"xm/internal/message"
 )
 
 func inbox() *cli.Command {
@@ -106,6 +108,10 @@ func describeAll(c *cli.Context, a account, p *mailclient.POP3, list []mailclien
 // describe looks at one message.
 func describe(r *letterReader, p *mailclient.POP3, listed mailclient.Listing) (listedMessage, error) {
 	top, err := p.Top(listed.Number, topLines)
+	if notGiven(err) {
+		say(r.c, "message %d: %v", listed.Number, err)
+		return listedOf(listed, &letter{trust: trustBad}), nil
+	}
 	if err != nil {
 		return listedMessage{}, err
 	}
@@ -114,11 +120,20 @@ func describe(r *letterReader, p *mailclient.POP3, listed mailclient.Listing) (l
 		l = &letter{trust: trustBad} // it has no end of a header
 	} else if err == nil && l.payload && listed.Octets <= openedOctets {
 		raw, err := r.fetch(p, listed)
+		if notGiven(err) { // what is known of it is what there is to say
+			return listedOf(listed, l), nil
+		}
 		if err != nil {
 			return listedMessage{}, err
 		}
-		if opened, err := r.open(raw); opened != nil && !errors.Is(err, hybrid.ErrPassphraseNeeded) {
+		opened, err := r.open(raw)
+		switch {
+		case err == nil, errors.Is(err, hybrid.ErrNotAuthentic):
 			l = opened
+		case errors.Is(err, hybrid.ErrPassphraseNeeded), errors.Is(err, keyring.ErrNotFound), errors.Is(err, message.ErrHeaderTooLong):
+			// It stays closed.
+		default:
+			return listedMessage{}, err
 		}
 	}
 	return listedOf(listed, l), nil

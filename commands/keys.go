@@ -58,7 +58,8 @@ func askPassphrase(c *cli.Context) keyring.Ask {
 		if c.IsSet("passphrase-file") {
 			return passphraseFromFile(c)
 		}
-		text, err := passphrase.ask(c, fmt.Sprintf("Passphrase of %s: ", file))
+		prompt := fmt.Sprintf("Passphrase of %s: ", file)
+		text, err := once(c, prompt, func() (string, error) { return passphrase.ask(c, prompt) })
 		return []byte(text), err
 	}
 }
@@ -74,19 +75,14 @@ func newPassphrase(c *cli.Context, prompt string) ([]byte, error) {
 
 // passphraseFromFile reads --passphrase-file, once: standard input has it once.
 func passphraseFromFile(c *cli.Context) ([]byte, error) {
-	const kept = "passphrase"
-	if p, ok := c.App.Metadata[kept].([]byte); ok {
-		return p, nil
-	}
 	file := c.String("passphrase-file")
 	if file == stdio && readsStdin(c) {
 		return nil, usageErrorf("standard input can't be both the passphrase and something else")
 	}
-	text, err := passphrase.fromFile(c, file)
+	text, err := once(c, "passphrase in "+file, func() (string, error) { return passphrase.fromFile(c, file) })
 	if err != nil {
 		return nil, err
 	}
-	c.App.Metadata[kept] = []byte(text)
 	return []byte(text), nil
 }
 

@@ -142,8 +142,9 @@ func (r *letterReader) readInside(l *letter, content *hidden) error {
 		return err
 	}
 	in := bufio.NewReader(content)
-	l.isBare = !message.IsEntity(in)
-	if !l.isBare {
+	if l.isBare = !message.IsEntity(in); l.isBare {
+		l.header = r.signedHeader(l)
+	} else {
 		inside, err := message.Read(in)
 		if err != nil {
 			return fmt.Errorf("inside: %w", err)
@@ -264,6 +265,19 @@ func (r *letterReader) verifySigner(l *letter, payload io.Reader) error {
 		return err
 	}
 	l.signer = name
+	l.header = r.signedHeader(l)
 	l.trust, err = r.trustIn(keys[from])
 	return err
+}
+
+// signedHeader is what is known of a message beside what is inside: whose
+// signature it has. Outside, nobody vouches for anything, so that no subject, and
+// no address to answer to, may stand beside a good signature. The date is kept,
+// to find the message by.
+func (r *letterReader) signedHeader(l *letter) message.Header {
+	signer := r.account.address
+	if l.signer != keyring.Own {
+		signer = r.account.addressOf(l.signer)
+	}
+	return message.Header{From: []message.Address{{Address: signer}}, Date: l.header.Date, MessageID: l.header.MessageID}
 }

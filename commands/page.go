@@ -40,7 +40,7 @@ func (p *page) header(h message.Header) {
 	}{{"From", h.From}, {"Reply-To", h.ReplyTo}, {"To", h.To}, {"Cc", h.Cc}} {
 		var all []string
 		for _, a := range field.list {
-			all = append(all, a.String())
+			all = append(all, mailclient.Printable(a.String())) // a line end would begin another field
 		}
 		if len(all) > 0 {
 			p.outside(field.name + ": " + strings.Join(all, ", ") + "\n")

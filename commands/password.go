@@ -48,6 +48,19 @@ func passwordFromFile(c *cli.Context, file string) (string, error) {
 	return password.fromFile(c, file)
 }
 
+// once gets a secret, and keeps it while the command runs: it may need it for two
+// servers, or for several keys.
+func once(c *cli.Context, what string, get func() (string, error)) (string, error) {
+	if text, ok := c.App.Metadata[what].(string); ok {
+		return text, nil
+	}
+	text, err := get()
+	if err == nil {
+		c.App.Metadata[what] = text
+	}
+	return text, err
+}
+
 // askTwice asks for a new secret.
 func (s secret) askTwice(c *cli.Context, prompt string) (string, error) {
 	text, err := s.ask(c, prompt)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"xm/internal/disk"
 	"xm/internal/message"
@@ -94,7 +95,10 @@ func (f *failingWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-const maxFileName = 200 // octets
+const (
+	maxFileName = 200 // octets
+	maxExt      = 20  // of them, for what is kept of an extension
+)
 
 // fileName makes a file's name of what an attachment says: no path, no hidden
 // file, no character that could command a terminal or that shells treat as an
@@ -108,13 +112,16 @@ func fileName(name string) string {
 		return r
 	}, name)
 	name = strings.TrimLeft(strings.TrimSpace(name), ".-~ ")
-	for len(name) > maxFileName {
+	if len(name) > maxFileName {
 		ext := filepath.Ext(name)
-		if len(ext) > 20 {
+		if len(ext) > maxExt {
 			ext = ""
 		}
-		stem := []rune(strings.TrimSuffix(name, ext))
-		name = string(stem[:len(stem)-1]) + ext
+		end := maxFileName - len(ext)
+		for !utf8.RuneStart(name[end]) {
+			end--
+		}
+		name = name[:end] + ext
 	}
 	if name == "" {
 		return "attachment"

@@ -24,8 +24,8 @@ func sendmail() *cli.Command {
 		ArgsUsage: "[-t] [-i] [-oi] [-f FROM] [RECIPIENT...]",
 		Description: "For cron, git send-email, mutt and other programs that hand mail to sendmail; a link to\n" +
 			"xm that is named sendmail is this command, too. -t takes the recipients from To, Cc and\n" +
-			"Bcc; a line with a dot alone ends the message unless -i or -oi is given; -f must be an\n" +
-			"address of yours, and other options of sendmail are accepted and mean nothing.\n\n" +
+			"Bcc; a line with a dot alone ends the message unless -i or -oi is given. Mail goes out in\n" +
+			"the name of your account: -f and other options of sendmail are accepted and mean nothing.\n\n" +
 			"   --encrypt=auto     encrypt if every recipient has a key (the default)\n" +
 			"   --encrypt=always   send nothing if one has none\n" +
 			"   --encrypt=never    send it as it is\n" +
@@ -106,7 +106,7 @@ func runSendmail(c *cli.Context) error {
 	}
 	if options.fromHeader {
 		for _, list := range [][]message.Address{m.header.To, m.header.Cc, m.bcc} {
-			l.addAddresses("bcc", list)
+			l.addAddresses("bcc", bareNames(list))
 		}
 	}
 	switch {
@@ -135,6 +135,21 @@ func runSendmail(c *cli.Context) error {
 	}
 	o.eight = m.eight
 	return o.deliver()
+}
+
+// bareNames takes names without a domain for addresses, as sendmail does: "To:
+// root", of cron, is somebody here.
+func bareNames(list []message.Address) (all []message.Address) {
+	for _, a := range list {
+		if a.Address != "" {
+			all = append(all, a)
+			continue
+		}
+		for name := range strings.SplitSeq(a.Name, ",") {
+			all = append(all, message.Address{Address: strings.TrimSpace(name)})
+		}
+	}
+	return all
 }
 
 // chooseKeys finds the keys, or does without, if it may.
@@ -169,7 +184,11 @@ func readSubmitted(c *cli.Context, options sendmailOptions, spool hybrid.Spool) 
 		return nil, err
 	}
 	m := &submitted{}
-	if err := writeBuffered(all, func(w io.Writer) error { return m.copyLines(w, in.Reader, !options.ignoreDots) }); err != nil {
+	from := bufio.NewReaderSize(in.Reader, 64<<10)
+	if err := skipFromLine(from); err != nil {
+		return nil, err
+	}
+	if err := writeBuffered(all, func(w io.Writer) error { return m.copyLines(w, from, !options.ignoreDots) }); err != nil {
 		return nil, err
 	}
 	fields, body, err := message.SplitFields(all)
@@ -182,11 +201,26 @@ func readSubmitted(c *cli.Context, options sendmailOptions, spool hybrid.Spool) 
 	return m, err
 }
 
+// skipFromLine leaves out what mailboxes and git format-patch have before a
+// message: a line "From ... DATE", which is no field.
+func skipFromLine(in *bufio.Reader) error {
+	begin, err := in.Peek(len("From x"))
+	if err != nil || !bytes.HasPrefix(begin, []byte("From ")) || begin[5] == ':' || begin[5] == ' ' {
+		return nil // what is wrong with the input shows when it is read
+	}
+	for err = bufio.ErrBufferFull; err == bufio.ErrBufferFull; {
+		_, err = in.ReadSlice('\n')
+	}
+	if err == io.EOF {
+		return nil
+	}
+	return err
+}
+
 // copyLines makes CRLF of all line ends. A dot in a line of its own may end the
 // message.
-func (m *submitted) copyLines(w io.Writer, r io.Reader, dotEnds bool) error {
-	in, inLine := bufio.NewReaderSize(r, 64<<10), false
-	for {
+func (m *submitted) copyLines(w io.Writer, in *bufio.Reader, dotEnds bool) error {
+	for inLine := false; ; {
 		part, err := in.ReadSlice('\n')
 		if err != nil && err != bufio.ErrBufferFull && err != io.EOF {
 			return err
@@ -202,7 +236,7 @@ func (m *submitted) copyLines(w io.Writer, r io.Reader, dotEnds bool) error {
 		} else {
 			text = part
 		}
-		m.eight = m.eight || bytes.ContainsFunc(text, func(r rune) bool { return r > 126 })
+		m.eight = m.eight || bytes.ContainsFunc(text, isEightBit)
 		if _, err := w.Write(text); err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +18,9 @@ import (
 
 // script is a server that plays its part of a dialog: each line that it is sent
 // must be the next "C: ", and is answered with the "S: " lines after it. "BODY"
-// reads a message, "TLS" begins it, "CUT" closes the connection.
+// reads a message, "TLS" begins it, "CUT" closes the connection. "ANY" reads any
+// line, and "END" all that comes until the client closes the connection, which
+// must not end a message.
 func script(t *testing.T, dialog string) (addr string, done <-chan string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -52,6 +55,18 @@ func playServer(conn net.Conn, dialog string) string {
 				return err.Error()
 			}
 			conn, in = secured, bufio.NewReader(secured)
+		case step == "ANY":
+			if _, err := in.ReadString('\n'); err != nil {
+				return err.Error()
+			}
+		case step == "END":
+			rest, err := io.ReadAll(in)
+			if strings.Contains(string(rest), "\n.\r\n") {
+				return "got the end of a message: " + string(rest)
+			}
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				return "waits for the client to close the connection"
+			}
 		case strings.HasPrefix(step, "R: "): // octets as they are
 			io.WriteString(conn, strings.ReplaceAll(step[3:], `\n`, "\r\n"))
 		case strings.HasPrefix(step, "S: "):

@@ -7,6 +7,20 @@ import (
 	"testing"
 )
 
+// A character that comes in pieces is one.
+func TestTerminalWriterInPieces(t *testing.T) {
+	var out bytes.Buffer
+	w := NewTerminalWriter(&out)
+	for _, c := range []byte("ä€😀\r\n\r\xe2\x82") {
+		if _, err := w.Write([]byte{c}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil || out.String() != "ä€😀\n\ufffd\ufffd" {
+		t.Errorf("%q, %v", out.String(), err)
+	}
+}
+
 func FuzzTerminalWriter(f *testing.F) {
 	f.Add([]byte("a\x1b[2Jb\r\nc\u202ed\xc3"), 1)
 	f.Add([]byte("\r\n\r\r\n\u009b"), 2)

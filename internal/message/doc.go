@@ -46,7 +46,9 @@
 //
 //   - the inner From must be an address that the signer's key is kept for.
 //     Another is a forgery by the signer and must be shown as one;
-//   - outer Subject, Date, To and Cc are not signed and are not shown;
+//   - outer Subject, Reply-To, To and Cc are not signed: they are not shown, nor
+//     answered to. The outer Date is, where nothing is inside but a text, or in a
+//     list of messages that are not opened;
 //   - a Message-ID inside that was read before, in another message of the same
 //     signer, is a replay: the signature does not cover when, or how often, a
 //     message is delivered.

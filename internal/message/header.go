@@ -53,7 +53,9 @@ func (h Header) Sender() string {
 // maxHeader bounds a header in octets.
 const maxHeader = 1 << 20
 
-var errHeaderTooLong = errors.New("the header is too long")
+// ErrHeaderTooLong is returned for a message whose header is not read: it is over
+// a megabyte.
+var ErrHeaderTooLong = errors.New("the header is too long")
 
 // readHeader reads header fields up to an empty line, or to the first line that
 // is no field, which is left. It is lenient, as net/mail is not: a broken line
@@ -127,7 +129,7 @@ func readLine(in *bufio.Reader, left *int) (string, error) {
 		part, err := in.ReadSlice('\n')
 		line = append(line, part...)
 		if *left -= len(part); *left < 0 {
-			return "", errHeaderTooLong
+			return "", ErrHeaderTooLong
 		}
 		if err != bufio.ErrBufferFull {
 			return string(line), err

@@ -66,6 +66,8 @@ type Part struct {
 // Alternative is one of those of a multipart/alternative.
 type Alternative struct{ Of, Number int }
 
+var errTooManyParts = errors.New("the message has too many parts: the rest is left out")
+
 // ErrStop ends a Walk without an error.
 var ErrStop = errors.New("enough")
 
@@ -114,8 +116,7 @@ type walker struct {
 
 func (w *walker) entity(fields textproto.MIMEHeader, body io.Reader, in []Alternative, depth int) error {
 	if w.parts++; w.parts > maxParts {
-		w.note(errors.New("the message has too many parts"))
-		return ErrStop
+		return errTooManyParts
 	}
 	kind, params, err := mime.ParseMediaType(fields.Get("Content-Type"))
 	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) || !strings.Contains(kind, "/") {

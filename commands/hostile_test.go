@@ -1,0 +1,326 @@
+package commands_test
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// raw delivers a message as it is.
+func (s *system) raw(to, text string) {
+	s.t.Helper()
+	dir := "data/" + to + "/new/"
+	if err := os.MkdirAll(filepath.Join(s.dir, dir), 0o700); err != nil {
+		s.t.Fatal(err)
+	}
+	s.file(dir+fmt.Sprint(time.Now().UnixNano())+".test", text)
+}
+
+// The password is read once, though an answer needs two servers.
+func TestReplyReadsThePasswordOnce(t *testing.T) {
+	s := startSystem(t, t.TempDir())
+	s.pair()
+	s.client("alice", "", "send", "bob", "hello")
+	servers := []string{"--user", "bob", "--password-file", "-", "--smtp", s.addr["smtp"], "--pop3", s.addr["pop3"]}
+	s.must("bob", "bob's secret\n", append([]string{"reply", "1", "thanks"}, servers...)...)
+	counter := filepath.Join(s.dir, "asked")
+	command := fmt.Sprintf("echo x >> %s; echo \"bob's secret\"", counter)
+	s.must("bob", "", "login", "bob", "--password-command", command, "--smtp", s.addr["smtp"], "--pop3", s.addr["pop3"])
+	if err := os.Remove(counter); err != nil {
+		t.Fatal(err)
+	}
+	s.must("bob", "", "reply", "1", "thanks")
+	if asked, err := os.ReadFile(counter); err != nil || string(asked) != "x\n" {
+		t.Errorf("password_command ran as often as %q tells: %v", asked, err)
+	}
+}
+
+// A name of almost a megabyte is cut to one that a file can have.
+func TestSaveUnderALongName(t *testing.T) {
+	s := startSystem(t, t.TempDir())
+	s.pair()
+	s.raw("bob", "From: x@y\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: application/x\n"+
+		"Content-Disposition: attachment; filename=\""+strings.Repeat("é", 20_000)+".pdf\"\n\nx\n--b--\n")
+	out := filepath.Join(s.dir, "out")
+	s.client("bob", "", "read", "1", "--save", out)
+	if files, err := os.ReadDir(out); err != nil || len(files) != 1 || len(files[0].Name()) != 200 || !strings.HasSuffix(files[0].Name(), "é.pdf") {
+		t.Errorf("%v, %v", files, err)
+	}
+}
+
+// A line end in a name does not begin another field on the page.
+func TestNamesStayInTheirLine(t *testing.T) {
+	s := startSystem(t, t.TempDir())
+	s.pair()
+	s.raw("bob", "From: =?utf-8?q?bob=0ASubject:_paid?= <a@b>\nSubject: x\n\ntext\n")
+	if got := s.client("bob", "", "read", "1"); got != "From: bob\ufffdSubject: paid <a@b>\nSubject: x\n\ntext\n" {
+		t.Errorf("%q", got)
+	}
+}
+
+// bare delivers a payload of a text alone, which alice has signed, in a message
+// that says whatever header says.
+func (s *system) bare(header, text string) {
+	s.t.Helper()
+	s.raw("bob", header+"Content-Type: text/plain\n\n"+s.must("alice", text, "encrypt", "-o", "-", "bob")+"\n")
+}
+
+// What stands outside of a payload is nobody's word: an answer goes to who signed
+// it, and a list does not show it beside a good signature.
+func TestTheOutsideIsNotSigned(t *testing.T) {
+	s := startSystem(t, t.TempDir())
+	s.pair()
+	s.bare("From: alice@localhost\nReply-To: mallory@localhost\nCc: mallory@localhost\nSubject: pay mallory\n", "a secret\n")
+	_, stderr, _ := s.xm("bob", "", append([]string{"reply", "--all", "-n", "1", "x"}, s.account("bob")...)...)
+	if got := s.client("bob", "", "reply", "--all", "-n", "1", "x"); strings.Count(got, "\n") != 1 || !strings.HasPrefix(got, "alice@localhost ") {
+		t.Errorf("the answer goes to %q, %s", got, stderr)
+	}
+	if strings.Contains(stderr, "mallory") {
+		t.Errorf("%s", stderr)
+	}
+	s.bare("From: alice@elsewhere.example\nSubject: pay mallory\n", "a secret\n")
+	for i, line := range strings.Split(strings.TrimSpace(s.client("bob", "", "inbox")), "\n") {
+		if strings.Contains(line, "mallory") || strings.Contains(line, "elsewhere") || !strings.HasSuffix(line, " known") {
+			t.Errorf("%d: listed as %q", i, line)
+		}
+	}
+	// The same where the key has a passphrase, so that nothing is opened.
+	s.file("passphrase", "a passphrase\n")
+	s.must("bob", "", "keygen", "--force", "--passphrase-file", filepath.Join(s.dir, "passphrase"))
+	for i, line := range strings.Split(strings.TrimSpace(s.client("bob", "", "inbox")), "\n") {
+		if strings.Contains(line, "mallory") || strings.Contains(line, "elsewhere") || !strings.HasSuffix(line, " known") {
+			t.Errorf("%d: listed unopened as %q", i, line)
+		}
+	}
+}
+
+// No message keeps xm fetch --decrypt from the others, and none can say itself
+// who signed it.
+func TestFetchWhatIsMadeToBreakIt(t *testing.T) {
+	s := startSystem(t, t.TempDir())
+	s.pair()
+	s.raw("bob", "From: alice@localhost\nxm-signature : verified;\n key=alice\nSubject: plain\n\nXm-Signature: in the text\n")
+	s.raw("bob", "From: x@y\nX: "+strings.Repeat("a", 1<<20)+"\nSubject: huge\n\ntext\n")
+	s.put("alice", "bob", "alice@localhost", "MIME-Version: 1.0\r\nFrom: alice@localhost\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\ncut off")
+	s.put("alice", "bob", "alice@localhost", "MIME-Version: 1.0\r\nFrom: alice@localhost\r\nX: "+strings.Repeat("a", 1<<20)+"\r\n\r\nx\r\n")
+	s.client("alice", "", "send", "bob", "the last one")
+	dir := filepath.Join(s.dir, "Mail")
+	s.client("bob", "", "fetch", "--decrypt", "--maildir", dir)
+	files, err := filepath.Glob(filepath.Join(dir, "new", "*"))
+	if err != nil || len(files) != 5 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	signed := 0
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		header, body, _ := strings.Cut(string(text), "\n\n")
+		if strings.Contains(strings.ToLower(header), "xm-signature") != strings.Contains(body, "the last one") {
+			t.Errorf("%q", text)
+		}
+		if strings.HasPrefix(header, "Xm-Signature: known; key=alice\n") {
+			signed++
+		}
+		if strings.Contains(body, "in the text") && string(text) != "From: alice@localhost\nSubject: plain\n\nXm-Signature: in the text\n" {
+			t.Errorf("the plain one is %q", text)
+		}
+	}
+	if signed != 1 {
+		t.Errorf("%d messages have an Xm-Signature", signed)
+	}
+}
+
+// pop3 is a server that has messages and does odd things: refuses is a command
+// that it refuses. deleted tells which numbers were deleted in each session.
+func pop3(t *testing.T, uids, messages []string, refuses string) (addr string, deleted <-chan []string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	sessions := make(chan []string, 10)
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			sessions <- playPOP3(conn, uids, messages, refuses)
+			conn.Close()
+		}
+	}()
+	return l.Addr().String(), sessions
+}
+
+func playPOP3(conn net.Conn, uids, messages []string, refuses string) (deleted []string) {
+	conn.SetDeadline(time.Now().Add(patience))
+	fmt.Fprint(conn, "+OK\r\n")
+	for in := bufio.NewScanner(conn); in.Scan(); {
+		words := append(strings.Fields(in.Text()), "", "")
+		answer := "+OK\r\n"
+		switch {
+		case words[0] == "CAPA" || strings.HasPrefix(in.Text(), refuses):
+			answer = "-ERR\r\n"
+		case words[0] == "LIST" || words[0] == "UIDL":
+			for i := range messages {
+				answer += fmt.Sprintf("%d %s\r\n", i+1, map[string]string{"LIST": fmt.Sprint(len(messages[i])), "UIDL": uids[i]}[words[0]])
+			}
+			answer += ".\r\n"
+		case words[0] == "RETR" || words[0] == "TOP":
+			n := int(words[1][0] - '1')
+			answer += messages[n] + "\r\n.\r\n"
+		case words[0] == "DELE":
+			deleted = append(deleted, words[1])
+		}
+		fmt.Fprint(conn, answer)
+		if words[0] == "QUIT" {
+			return deleted
+		}
+	}
+	return nil // nothing is deleted without QUIT
+}
+
+// Copies of a message may have one id (RFC 1939, section 7): each is there
+// before it is deleted.
+func TestFetchMessagesOfOneID(t *testing.T) {
+	s := startSystem(t, t.TempDir())
+	s.pair()
+	addr, deleted := pop3(t, []string{"a", "same", "same"}, []string{"X: 1\r\n\r\none", "X: 2\r\n\r\ntwo", "X: 3\r\n\r\nthree"}, "never")
+	dir := filepath.Join(s.dir, "Mail")
+	for round := range 2 {
+		s.must("bob", "", append(append([]string{"fetch"}, s.account("bob")...), "--pop3", addr, "--maildir", dir, "--keep", "0")...)
+		files, err := filepath.Glob(filepath.Join(dir, "new", "*"))
+		if err != nil || len(files) != 3 {
+			t.Fatalf("%d: %v, %v", round, files, err)
+		}
+		if got := <-deleted; !slices.Equal(got, []string{"1", "2", "3"}) {
+			t.Errorf("%d: deleted are %q", round, got)
+		}
+	}
+}
+
+// One message that the server can't give does not keep it from giving others.
+func TestAMessageThatTheServerCantGive(t *testing.T) {
+	s := startSystem(t, t.TempDir())
+	s.pair()
+	messages := []string{"Subject: one\r\n\r\nx", "Subject: two\r\n\r\nx", "Subject: three\r\n\r\nx"}
+	addr, deleted := pop3(t, []string{"a", "b", "c"}, messages, "RETR 2")
+	dir := filepath.Join(s.dir, "Mail")
+	_, stderr, code := s.xm("bob", "", append([]string{"fetch", "--maildir", dir, "--keep", "0"}, append(s.account("bob"), "--pop3", addr)...)...)
+	files, err := filepath.Glob(filepath.Join(dir, "new", "*"))
+	if code != 1 || err != nil || len(files) != 2 || !strings.Contains(stderr, "message 2") {
+		t.Errorf("exit code %d, %v, %v, %s", code, files, err, stderr)
+	}
+	if got := <-deleted; !slices.Equal(got, []string{"1", "3"}) {
+		t.Errorf("deleted are %q", got)
+	}
+	addr, _ = pop3(t, []string{"a", "b", "c"}, messages, "TOP 2")
+	list := s.must("bob", "", append(append([]string{"inbox"}, s.account("bob")...), "--pop3", addr)...)
+	if strings.Count(list, "\n") != 3 || strings.Contains(list, "two") || !strings.Contains(list, "three") {
+		t.Errorf("the list is %q", list)
+	}
+}
+
+// Only the command sendmail has flags of its own, not a word "sendmail".
+func TestTheWordSendmail(t *testing.T) {
+	s := startSystem(t, t.TempDir())
+	s.pair()
+	s.client("alice", "", "send", "bob", "I like", "sendmail", "-s", "a subject")
+	if got := s.client("bob", "", "read", "1"); !strings.Contains(got, "Subject: a subject\n\nI like sendmail\n") {
+		t.Errorf("%q", got)
+	}
+}
+
+// What other programs hand to sendmail: names without a domain, and a line of an
+// mbox before the header.
+func TestSendmailAsOthersUseIt(t *testing.T) {
+	s := startSystem(t, t.TempDir())
+	s.pair()
+	s.must("alice", "alice's secret\n", "login", "alice", "--password-file", "-", "--store", "--smtp", s.addr["smtp"], "--pop3", s.addr["pop3"])
+	for i, c := range []struct{ in, subject string }{
+		{"From: root (Cron Daemon)\nTo: bob\nSubject: one\n\nx\n", "one"},
+		{"From: alice\nTo: bob, alice@localhost\nSubject: two\n\nx\n", "two"},
+		{"From 0123abcd Mon Sep 17 00:00:00 2001\nFrom: alice\nTo: bob\nSubject: three\n\nx\n", "three"},
+		{"From : alice\nTo: bob\nSubject: four\n\nx\n", "four"},
+	} {
+		s.must("alice", c.in, "sendmail", "-t", "-i")
+		if got := s.client("bob", "", "read", fmt.Sprint(i+1)); !strings.Contains(got, "Subject: "+c.subject+"\n\nx\n") {
+			t.Errorf("%q became %q", c.in, got)
+		}
+	}
+	if got := s.client("alice", "", "inbox"); !strings.Contains(got, "two") || strings.Count(got, "\n") != 1 {
+		t.Errorf("alice has %q", got)
+	}
+}
+
+// The menu takes a message to the end of its input, a last full stop included.
+func TestMenuMessageAtTheEndOfInput(t *testing.T) {
+	s := startSystem(t, t.TempDir())
+	s.pair()
+	for i, typed := range []string{"Hello.\n.\n4\n", "Hello.\n.", "Hello.\n", "Hello."} {
+		s.client("alice", "2\nbob\nsubject\n"+typed, "client")
+		if got := s.client("bob", "", "read", fmt.Sprint(i+1)); !strings.HasSuffix(got, "\n\nHello.\n") {
+			t.Errorf("%q became %q", typed, got)
+		}
+	}
+}
+
+// A draft of 8-bit text says so to the server, as the message did.
+func TestDraftOfEightBitText(t *testing.T) {
+	s := startSystem(t, t.TempDir())
+	s.pair()
+	args := s.account("alice")
+	path := filepath.Join(s.dir, "draft.eml")
+	s.file("draft.eml", "Xm-Send-To: bob@localhost\r\nMIME-Version: 1.0\r\nFrom: alice@localhost\r\n\r\nä\r\n")
+	addr, said := smtpd(t)
+	s.must("alice", "", append([]string{"send", "--draft", path}, append(args, "--smtp", addr)...)...)
+	if got := <-said; got != "MAIL FROM:<alice@localhost> BODY=8BITMIME" {
+		t.Errorf("%q", got)
+	}
+}
+
+// smtpd is a server that tells what MAIL said.
+func smtpd(t *testing.T) (addr string, said <-chan string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	mail := make(chan string, 1)
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(patience))
+		fmt.Fprint(conn, "220 x\r\n")
+		for in := bufio.NewScanner(conn); in.Scan(); {
+			switch verb, _, _ := strings.Cut(in.Text(), " "); verb {
+			case "EHLO":
+				fmt.Fprint(conn, "250-x\r\n250 8BITMIME\r\n")
+			case "MAIL":
+				mail <- in.Text()
+				fmt.Fprint(conn, "250 ok\r\n")
+			case "DATA":
+				fmt.Fprint(conn, "354 go\r\n")
+				for in.Scan() && in.Text() != "." {
+				}
+				fmt.Fprint(conn, "250 ok\r\n")
+			default:
+				fmt.Fprint(conn, "250 ok\r\n")
+			}
+		}
+	}()
+	return l.Addr().String(), mail
+}
