@@ -72,6 +72,9 @@ func (d *Disk) effort() (exhaustive, samples int) {
 // with the same notes is not checked again. It ends with the first error, and
 // returns how many states were checked.
 func (d *Disk) Crashes(seed uint64, check func(after *Disk, notes []any) error) (states int, err error) {
+	if d.Ignored != nil && d.ignored == 0 {
+		return 0, nil
+	}
 	d = d.recorded()
 	random := rand.New(rand.NewPCG(seed, 0))
 	seen := map[uint64]bool{}

@@ -13,14 +13,15 @@ import (
 
 // Mutate proves that a crash test sees every fsync that the program in the
 // working directory asks for: it runs test, which must succeed, and again for
-// each call of Sync, SyncData, SyncAll or SyncDir in the program's source with that call ignored,
-// which must fail.
+// each call of Sync, SyncData, SyncAll or SyncDir in the program's source with that
+// call ignored, which must fail.
 //
-// The test is given what to ignore, and whether a quick look (Disk.Quick) will do: it
+// The test is given what to ignore (Disk.Ignored), nil the first time, and whether a
+// quick look (Disk.Quick) will do: it
 // finds most of what is left out; only where it does not, the whole test is run.
 func Mutate(t *testing.T, test func(ignored func(site string) bool, quick bool) error) {
 	t.Helper()
-	if err := test(func(string) bool { return false }, false); err != nil {
+	if err := test(nil, false); err != nil {
 		t.Fatal(err)
 	}
 	sites := syncSites(t)
