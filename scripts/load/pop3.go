@@ -87,9 +87,36 @@ func (p *pop3) stat() (int, error) {
 
 var end = []byte("\r\n.\r\n")
 
+// message reads over a message, whose response began with status.
+func (p *pop3) message(status string) (octets int64, err error) {
+	if fields := strings.Fields(status); len(fields) > 1 {
+		if size, err := strconv.Atoi(fields[1]); err == nil && size > len("\r\n") {
+			return p.sized(size)
+		}
+	}
+	copy(p.tail[:], "xxx\r\n")
+	return p.text()
+}
+
+// sized is message for one whose size was told: nothing is to be looked for, unless
+// dots were hidden in it.
+func (p *pop3) sized(size int) (octets int64, err error) {
+	n, err := p.in.Discard(size - len("\r\n"))
+	if err != nil {
+		return int64(n), err
+	}
+	b, err := p.in.Peek(len(end))
+	if err == nil && bytes.Equal(b, end) {
+		more, err := p.in.Discard(len(b))
+		return int64(n + more), err
+	}
+	copy(p.tail[:], "xxxxx")
+	octets, err = p.text()
+	return octets + int64(n), err
+}
+
 // text reads over the rest of a multi-line response.
 func (p *pop3) text() (octets int64, err error) {
-	copy(p.tail[:], "xxx\r\n")
 	for {
 		if _, err := p.in.Peek(1); err != nil {
 			return octets, err
@@ -213,15 +240,16 @@ func (p *pop3) retrieve(messages int, pipeline bool) (octets int64, err error) {
 		go p.conn.Write(commands) // a failure shows where the responses are read
 	}
 	for i := range messages {
+		var status string
 		if pipeline {
-			_, err = p.status()
+			status, err = p.status()
 		} else {
-			_, err = p.cmd("RETR " + strconv.Itoa(i+1))
+			status, err = p.cmd("RETR " + strconv.Itoa(i+1))
 		}
 		if err != nil {
 			return octets, err
 		}
-		n, err := p.text()
+		n, err := p.message(status)
 		if octets += n; err != nil {
 			return octets, err
 		}
