@@ -17,7 +17,7 @@ const journalName = ".journal"
 
 // halfSize is one for all programs. A message that would not fit gets its own
 // syncs; so do all while both halves are full.
-var halfSize int64 = 16 << 20
+var halfSize int64 = 64 << 20
 
 // extent is how much of a half is filled with zeros before records are written there:
 // it is the growth of a file that makes a sync slow.

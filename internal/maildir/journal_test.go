@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -74,7 +75,7 @@ func TestDamagedRecord(t *testing.T) {
 			t.Errorf("%d octets are a record", i)
 		}
 	}
-	if got, size := parseRecord(whole, 7); got == nil || size != len(whole) || string(got.content) != "hello\n" || !slices.Equal(got.maildrops, r.maildrops) {
+	if got, size := parseRecord(whole, 7); got == nil || size != int64(len(whole)) || string(got.content) != "hello\n" || !slices.Equal(got.maildrops, r.maildrops) {
 		t.Errorf("the whole record is %+v", got)
 	}
 }
@@ -395,4 +396,52 @@ func TestGiveUpJournal(t *testing.T) {
 	if m, err := s.Usage("alice"); err != nil || m.Messages != 2 {
 		t.Errorf("%v, %v", m, err)
 	}
+}
+
+// What is read of a file in pieces is what is there, up to the end, and little more
+// than is asked for.
+func TestWindow(t *testing.T) {
+	whole := make([]byte, 3*windowSize)
+	for i := range whole {
+		whole[i] = byte(i * i >> 7)
+	}
+	const end = 5 * windowSize / 2
+	for _, length := range []int{len(whole), 2 * windowSize} { // longer than the end, and shorter
+		f := &countedReader{ReaderAt: bytes.NewReader(whole[:length])}
+		w := window{f: f, end: end}
+		offset, last := 0, min(length, end)
+		for i := 0; offset < last; i++ {
+			for _, size := range []int{bodyStart, 70_000 + i*3000, windowSize + i} {
+				b, err := w.at(int64(offset), int64(size))
+				if want := whole[offset:min(offset+size, last)]; err != nil || !bytes.Equal(b, want) {
+					t.Fatalf("%d octets at %d of %d: got %d, %v", size, offset, length, len(b), err)
+				}
+			}
+			offset += 70_000
+		}
+		if b, err := w.at(int64(last), 10); len(b) > 0 || err != nil {
+			t.Errorf("beyond the end: %d octets, %v", len(b), err)
+		}
+	}
+	f := &countedReader{ReaderAt: bytes.NewReader(whole)}
+	w := window{f: f, end: end}
+	for offset := 0; offset < windowSize; offset += 5000 {
+		if _, err := w.at(int64(offset), 5000); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if f.octets > 2*windowSize {
+		t.Errorf("%d octets were read for %d", f.octets, windowSize)
+	}
+}
+
+type countedReader struct {
+	io.ReaderAt
+	octets int
+}
+
+func (r *countedReader) ReadAt(p []byte, offset int64) (int, error) {
+	n, err := r.ReaderAt.ReadAt(p, offset)
+	r.octets += n
+	return n, err
 }

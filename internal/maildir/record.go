@@ -94,18 +94,27 @@ func checksum(b []byte) uint32 {
 	return crc32.Update(crc32.Checksum(b[:headSize], table), table, b[bodyStart:])
 }
 
+// recordSize is that of the record that b begins with, as far as its head tells; 0
+// if there is none of that epoch.
+func recordSize(b []byte, epoch uint64) int64 {
+	if len(b) < bodyStart {
+		return 0
+	}
+	size, err := strconv.ParseUint(string(b[headSize-9:headSize-1]), 16, 32)
+	if err != nil || size < uint64(bodyStart) || !bytes.Equal(appendHead(nil, epoch, int64(size)), b[:headSize]) {
+		return 0
+	}
+	return int64(size)
+}
+
 // parseRecord reads the record that b begins with. It changes b, and the record's
 // content is a part of it. It returns nil if there is none of that epoch.
-func parseRecord(b []byte, epoch uint64) (r *record, size int) {
-	if len(b) < bodyStart {
+func parseRecord(b []byte, epoch uint64) (r *record, size int64) {
+	size = recordSize(b, epoch)
+	if size == 0 || size > int64(len(b)) {
 		return nil, 0
 	}
-	length, err := strconv.ParseUint(string(b[headSize-9:headSize-1]), 16, 32)
-	if err != nil || length < uint64(bodyStart) || length > uint64(len(b)) ||
-		!bytes.Equal(appendHead(nil, epoch, int64(length)), b[:headSize]) {
-		return nil, 0
-	}
-	b = b[:length]
+	b = b[:size]
 	head, content, ok := bytes.Cut(b[bodyStart:], []byte("\n\n"))
 	if !ok {
 		return nil, 0
@@ -123,7 +132,7 @@ func parseRecord(b []byte, epoch uint64) (r *record, size int) {
 	if !bytes.Equal(sum, b[headSize:bodyStart]) || !r.valid() {
 		return nil, 0
 	}
-	return r, int(length)
+	return r, size
 }
 
 // valid reports whether the names can be in a record, and are names.
@@ -177,19 +186,49 @@ func readHalf(f io.ReaderAt, half int) (h header, records []*record, err error) 
 	if h.boot == "-" {
 		h.boot = ""
 	}
-	b = make([]byte, halfSize-headerSize)
-	if n, err = f.ReadAt(b, start(half)+headerSize); err != nil && err != io.EOF {
-		return h, nil, err
-	}
-	for at := 0; ; {
-		r, size := parseRecord(b[at:n], h.epoch)
+	w := window{f: f, end: start(half) + halfSize}
+	for at := start(half) + headerSize; ; {
+		b, err := w.at(at, int64(bodyStart))
+		if err != nil {
+			return h, nil, err
+		}
+		if b, err = w.at(at, recordSize(b, h.epoch)); err != nil {
+			return h, nil, err
+		}
+		r, size := parseRecord(b, h.epoch)
 		if r == nil {
 			return h, records, nil
 		}
-		r.offset = start(half) + headerSize + int64(at)
+		r.offset = at
 		records = append(records, r)
 		at += size
 	}
+}
+
+// window reads a file piece by piece, as far as it is asked for: a half may hold
+// few records.
+type window struct {
+	f     io.ReaderAt
+	end   int64  // nothing is read beyond it
+	b     []byte // that was read last; what was given out of others stays
+	start int64  // of b
+}
+
+// windowSize is how much is read at a time, or more if more is asked for.
+const windowSize = 1 << 20
+
+// at gives size octets at an offset, or as many as there are.
+func (w *window) at(offset, size int64) ([]byte, error) {
+	if offset+size > w.start+int64(len(w.b)) {
+		w.b, w.start = make([]byte, max(0, min(max(size, windowSize), w.end-offset))), offset
+		n, err := w.f.ReadAt(w.b, offset)
+		if err != nil && err != io.EOF {
+			return nil, err
+		}
+		w.b = w.b[:n]
+	}
+	b := w.b[offset-w.start:]
+	return b[:min(size, int64(len(b)))], nil
 }
 
 // lockMarks waits until nobody else marks records, puts messages back, or begins a
