@@ -110,6 +110,7 @@ CF
 send() {
   local domain=localhost
   [ "$1" = postfix ] && domain=bench.example
+  sync # nobody writes what the one before has left
   ./load smtp send -addr "127.0.0.1:${port[$1]}" -user "u%d@$domain" -users "${5:-$users}" -sessions "$2" -count "$3" \
     -octets "${4:-4096}" -maildirs "${drops[$1]}" >sent || { echo "bench.sh: $1 failed" >&2; exit 1; }
   sed 's/.* s: \([0-9.]*\)\/s, .*: \([0-9.]*\)\/s$/\1 \2/' sent
