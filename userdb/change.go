@@ -234,9 +234,7 @@ func (db *DB) readLines(name string) ([]string, error) {
 }
 
 func (db *DB) writeLines(name string, lines []string) error {
-	if name == fileName || name == settingsName {
-		defer db.snap.Store(nil)
-	}
+	defer func() { db.written.Store(int64(sinceStart())) }()
 	content := ""
 	if len(lines) > 0 {
 		content = strings.Join(lines, "\n") + "\n"

@@ -65,6 +65,7 @@ import (
 	"log/slog"
 	"runtime"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -93,10 +94,11 @@ type DB struct {
 	log        *slog.Logger
 	snap       atomic.Pointer[snapshot]
 	sessions   loginCache
-	salting    atomic.Pointer[[]byte]             // the content of .decoy.key, once read
-	seen       atomic.Pointer[map[string]version] // of the files, when they were last read
-	writing    chan struct{}                      // holds a token while this process writes
-	derive     chan struct{}                      // holds one for each derivation under way; a core is left to the others
+	salting    atomic.Pointer[[]byte] // the content of .decoy.key, once read
+	seen       sync.Map               // the names of files that have been there
+	written    atomic.Int64           // when this process wrote last; by sinceStart
+	writing    chan struct{}          // holds a token while this process writes
+	derive     chan struct{}          // holds one for each derivation under way; a core is left to the others
 	fresh      time.Duration
 	iterations int
 	decoy      Record // what a password is checked against where there is no user

@@ -85,10 +85,10 @@ func TestFreshUsers(t *testing.T) {
 	if err := db.Add(t.Context(), bob); err != nil {
 		t.Fatal(err)
 	}
+	db.snap.Store(s) // by one who was reading meanwhile
 	if _, found, err := db.Lookup(bob.Name); !found || err != nil {
 		t.Errorf("a new user is not seen: %v", err)
 	}
-	db.snap.Store(nil)
 	if s, err = db.read(); err != nil {
 		t.Fatal(err)
 	}

@@ -82,8 +82,8 @@ var start = time.Now()
 // current reports whether the files are still those that were read, or were so a
 // moment ago.
 func (db *DB) current(s *snapshot) bool {
-	now := sinceStart()
-	if now-time.Duration(s.looked.Load()) < db.fresh {
+	now, looked := sinceStart(), s.looked.Load()
+	if now-time.Duration(looked) < db.fresh && looked > db.written.Load() {
 		return true
 	}
 	for name, v := range s.versions {
@@ -132,14 +132,16 @@ func (db *DB) read() (*snapshot, error) {
 // notGone returns an error for a file that was there before. While somebody moves
 // it about, nobody must lose mail, get in, or be given a name that is in it.
 func (db *DB) notGone(versions map[string]version) error {
-	if seen := db.seen.Load(); seen != nil {
-		for name, v := range versions {
-			if v == (version{}) && (*seen)[name] != (version{}) {
+	for name, v := range versions {
+		if v != (version{}) {
+			db.seen.Store(name, true)
+		} else if _, was := db.seen.Load(name); was {
+			// Unless it has been made only now.
+			if _, err := db.root.Stat(name); errors.Is(err, fs.ErrNotExist) {
 				return fmt.Errorf("%s is gone", name)
 			}
 		}
 	}
-	db.seen.Store(&versions)
 	return nil
 }
 

@@ -61,7 +61,7 @@ type Conn struct {
 	ctx         context.Context
 	cancel      context.CancelFunc
 
-	mu       sync.Mutex // guards what interrupt, from another goroutine, needs: reads, too
+	mu       sync.Mutex // guards what another goroutine needs at a stop: reads and peer, too
 	idle     bool
 	stopping bool
 }

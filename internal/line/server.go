@@ -161,7 +161,9 @@ func (s *Server) session(c *Conn) {
 			s.Log.Warn("PROXY header", "session", c.ID, "proxy", c.peer, "err", err)
 			return
 		}
+		c.mu.Lock() // the stop names the peers
 		c.peer, c.local = header.client, header.server
+		c.mu.Unlock()
 	}
 	if err := s.Limits.enter(c.peer); err != nil {
 		s.observer().Refused(RefusedLimit)
@@ -245,7 +247,9 @@ func (s *Server) stop() error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		for c := range s.conns {
-			s.Log.Warn("session cut off", "session", c.ID, "peer", c.Peer())
+			c.mu.Lock()
+			s.Log.Warn("session cut off", "session", c.ID, "peer", c.peer)
+			c.mu.Unlock()
 			c.close()
 		}
 	})

@@ -112,6 +112,7 @@ func (s *Store) keep(d *drop) *drop {
 	}
 	if other != nil && other.users == 0 {
 		other.close()
+		delete(s.drops, d.name)
 	}
 	for name, idle := range s.drops { // any one: map order is random
 		if len(s.drops) < maxDrops {

@@ -175,13 +175,22 @@ const headerSize = 512
 // readHalf reads the records of a half, up to the first that is not whole. A half
 // that was never begun has none.
 func readHalf(f io.ReaderAt, half int) (h header, records []*record, err error) {
+	h, err = eachRecord(f, half, func(r *record) error {
+		records = append(records, r)
+		return nil
+	})
+	return h, records, err
+}
+
+// eachRecord calls do for each record of a half, as readHalf has it.
+func eachRecord(f io.ReaderAt, half int, do func(*record) error) (h header, err error) {
 	b := make([]byte, headerSize)
 	n, err := f.ReadAt(b, start(half))
 	if err != nil && err != io.EOF {
-		return h, nil, err
+		return h, err
 	}
 	if count, err := fmt.Sscanf(string(b[:n]), "xm journal %016x %s\n", &h.epoch, &h.boot); count != 2 || err != nil {
-		return header{}, nil, nil
+		return header{}, nil
 	}
 	if h.boot == "-" {
 		h.boot = ""
@@ -190,17 +199,19 @@ func readHalf(f io.ReaderAt, half int) (h header, records []*record, err error) 
 	for at := start(half) + headerSize; ; {
 		b, err := w.at(at, int64(bodyStart))
 		if err != nil {
-			return h, nil, err
+			return h, err
 		}
 		if b, err = w.at(at, recordSize(b, h.epoch)); err != nil {
-			return h, nil, err
+			return h, err
 		}
 		r, size := parseRecord(b, h.epoch)
 		if r == nil {
-			return h, records, nil
+			return h, nil
 		}
 		r.offset = at
-		records = append(records, r)
+		if err := do(r); err != nil {
+			return h, err
+		}
 		at += size
 	}
 }

@@ -91,19 +91,16 @@ func (s *Store) strikeOthers(maildrop string, wanted func(name string) bool) err
 	}
 	struck := false
 	for half := range 2 {
-		_, records, err := readHalf(f, half)
-		if err != nil {
-			return err
-		}
-		for _, r := range records {
+		_, err := eachRecord(f, half, func(r *record) error {
 			if !wanted(r.name) {
-				continue
+				return nil
 			}
 			n, err := r.strike(f, r.offset, []string{maildrop})
-			if err != nil {
-				return err
-			}
 			struck = struck || n
+			return err
+		})
+		if err != nil {
+			return err
 		}
 	}
 	if !struck {
