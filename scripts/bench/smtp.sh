@@ -13,8 +13,10 @@ smtp() {
   (cd "$repo" && go build -o "$work/" . ./scripts/load ./scripts/nosync)
   chmod 711 "$work" # Postfix's daemons pass through
   # ext4 without a journal passes over inodes that were freed in the last minutes, one
-  # after the other: those of Postfix's queue are not to be in the way of others.
-  chattr +T "$work" 2>/dev/null || true # the directories in it are put far apart
+  # after the other: those of Postfix's queue, and of the run before this, are not to
+  # be in the way. The directories in $work are put far apart, by their names.
+  chattr +T "$work" 2>/dev/null || true
+  tag=${work##*.}
   cd "$work"
   export XDG_CONFIG_HOME=$work/config
   unset XM_CONFIG XM_KEYS
@@ -33,15 +35,16 @@ smtp() {
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
 declare -A port pid drops
+tag=0 # of this run
 # xm_server NAME [WRAPPER]: xm smtpd with its own data.
 xm_server() {
   local name=$1 i
   shift
   printf '[smtp]\nmax_connections = 20000\nmax_per_address = 20000\n' >xm.toml
   for i in $(seq 0 $((users - 1))); do
-    echo secret | ./xm --data "$name.data" user add --password-file - "u$i@localhost" 2>/dev/null
+    echo secret | ./xm --data "$name.$tag" user add --password-file - "u$i@localhost" 2>/dev/null
   done
-  "$@" ./xm --config xm.toml --data "$name.data" smtpd --listen 127.0.0.1:0 2>"$name.log" &
+  "$@" ./xm --config xm.toml --data "$name.$tag" smtpd --listen 127.0.0.1:0 2>"$name.log" &
   pid[$name]=$!
   processes+=($!)
   for _ in $(seq 100); do
@@ -50,11 +53,11 @@ xm_server() {
     kill -0 "${pid[$name]}" || { cat "$name.log" >&2; exit 1; }
     sleep 0.1
   done
-  drops[$name]="$work/$name.data/*"
+  drops[$name]="$work/$name.$tag/*"
 }
 
 postfix_server() {
-  local dir=$work/postfix i
+  local dir=$work/postfix.$tag i
   port[postfix]=$(free_port)
   mkdir "$dir" "$dir/queue"
   install -d -o postfix "$dir/data"
@@ -161,9 +164,9 @@ large() {
 
 # full_maildrop delivers to a maildrop that is empty and to one of 100,000 messages.
 full_maildrop() {
-  local full="$work/xm.data/full@localhost" round
-  echo secret | ./xm --data xm.data user add --password-file - full@localhost 2>/dev/null
-  echo secret | ./xm --data xm.data user add --password-file - empty@localhost 2>/dev/null
+  local full="$work/xm.$tag/full@localhost" round
+  echo secret | ./xm --data "xm.$tag" user add --password-file - full@localhost 2>/dev/null
+  echo secret | ./xm --data "xm.$tag" user add --password-file - empty@localhost 2>/dev/null
   mkdir -m 700 "$full" "$full/new" "$full/cur" "$full/tmp"
   (cd "$full/new" && seq -f '%.0f.M0R0.bench,S=0,W=0' 100000 | xargs touch)
   for round in $(seq "$runs"); do
