@@ -133,7 +133,7 @@ func (s *session) dispatch(text string) reply {
 		s.verb = verb
 	}
 	switch {
-	case slices.Contains(foreign, verb):
+	case !known && slices.Contains(foreign, verb):
 		line.Abuse(s.log(), "HTTP")
 		return reply{text: "this is not a web server", close: true}
 	case s.drop == nil && s.commands > maxCommands:

@@ -10,7 +10,6 @@ import (
 	"net"
 	"os"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 )
@@ -20,6 +19,7 @@ import (
 type pop3 struct {
 	conn   net.Conn
 	in     *bufio.Reader
+	out    []byte  // a line that is sent
 	tail   [5]byte // of the response that is being read
 	serial bool    // nothing follows a response
 }
@@ -45,21 +45,27 @@ func (o options) dial(size int) (*pop3, error) {
 	return p, err
 }
 
-// status reads a line, which must say +OK.
-func (p *pop3) status() (string, error) {
+// status reads a line, which must say +OK. It is valid until the next read.
+func (p *pop3) status() ([]byte, error) {
 	l, err := p.in.ReadSlice('\n')
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	if !bytes.HasPrefix(l, []byte("+OK")) {
-		return "", fmt.Errorf("the server says %q", l)
+	if !bytes.HasPrefix(l, ok) {
+		return nil, fmt.Errorf("the server says %q", l)
 	}
-	return string(l), nil
+	return l, nil
 }
 
-func (p *pop3) cmd(text string) (string, error) {
-	if _, err := io.WriteString(p.conn, text+"\r\n"); err != nil {
-		return "", err
+var ok = []byte("+OK")
+
+func (p *pop3) cmd(text string) ([]byte, error) { return p.send(append(p.out[:0], text...)) }
+
+// send sends a line, which is in p.out, and reads the status of the response.
+func (p *pop3) send(line []byte) ([]byte, error) {
+	p.out = append(line, "\r\n"...)
+	if _, err := p.conn.Write(p.out); err != nil {
+		return nil, err
 	}
 	return p.status()
 }
@@ -78,21 +84,26 @@ func (p *pop3) stat() (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	fields := strings.Fields(l)
-	if len(fields) != 3 {
+	messages, _, found := bytes.Cut(bytes.TrimPrefix(l, []byte("+OK ")), []byte(" "))
+	if !found {
 		return 0, fmt.Errorf("STAT: %q", l)
 	}
-	return strconv.Atoi(fields[1])
+	return strconv.Atoi(string(messages))
 }
 
 var end = []byte("\r\n.\r\n")
 
 // message reads over a message, whose response began with status.
-func (p *pop3) message(status string) (octets int64, err error) {
-	if fields := strings.Fields(status); len(fields) > 1 {
-		if size, err := strconv.Atoi(fields[1]); err == nil && size > len("\r\n") {
-			return p.sized(size)
+func (p *pop3) message(status []byte) (octets int64, err error) {
+	size := 0
+	for _, c := range status[min(len("+OK "), len(status)):] {
+		if c < '0' || c > '9' {
+			break
 		}
+		size = 10*size + int(c-'0')
+	}
+	if size > len("\r\n") {
+		return p.sized(size)
 	}
 	copy(p.tail[:], "xxx\r\n")
 	return p.text()
@@ -235,16 +246,16 @@ func (p *pop3) retrieve(messages int, pipeline bool) (octets int64, err error) {
 	if pipeline {
 		var commands []byte
 		for i := range messages {
-			commands = fmt.Appendf(commands, "RETR %d\r\n", i+1)
+			commands = append(strconv.AppendInt(append(commands, "RETR "...), int64(i+1), 10), "\r\n"...)
 		}
 		go p.conn.Write(commands) // a failure shows where the responses are read
 	}
 	for i := range messages {
-		var status string
+		var status []byte
 		if pipeline {
 			status, err = p.status()
 		} else {
-			status, err = p.cmd("RETR " + strconv.Itoa(i+1))
+			status, err = p.send(strconv.AppendInt(append(p.out[:0], "RETR "...), int64(i+1), 10))
 		}
 		if err != nil {
 			return octets, err
