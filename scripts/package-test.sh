@@ -48,11 +48,12 @@ step 'manual and completions'
 pages=(man1/xm.1 man5/xm.toml.5)
 for page in "$repo"/commands/manual/*.txt; do pages+=("man7/xm-$(basename "$page" .txt).7"); done
 for page in "${pages[@]}"; do
-  gzip -cd "$system/usr/share/man/$page.gz" >"$work/page"
+  file=$work/${page##*/} # its section is a part of the name
+  gzip -cd "$system/usr/share/man/$page.gz" >"$file"
   # A page has no date: it would be another each day.
-  findings=$(mandoc -T lint -W warning "$work/page" | grep -v 'missing date' || true)
+  findings=$(mandoc -T lint -W warning "$file" | grep -v 'missing date' || true)
   [ -z "$findings" ] || fail "${page##*/}: $findings"
-  [ "$(mandoc -T utf8 "$work/page" | wc -l)" -gt 50 ] || fail "${page##*/} is short"
+  [ "$(mandoc -T utf8 "$file" | wc -l)" -gt 50 ] || fail "${page##*/} is short"
 done
 bash -c ". $system/usr/share/bash-completion/completions/xm && complete -p xm" >/dev/null
 grep -q '^#compdef xm' "$system/usr/share/zsh/vendor-completions/_xm"
