@@ -1,0 +1,149 @@
+package maildir
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"xm/internal/disk"
+	"xm/internal/safefile"
+)
+
+// prepare makes a maildrop's directories, durably.
+func (s *Store) prepare(name string) error {
+	if strings.Contains(name, "/") {
+		return fmt.Errorf("%q is not the name of a maildrop", name)
+	}
+	if s.isReady(name) {
+		return nil
+	}
+	// One user does not wait for another's disk.
+	mu, _ := s.preparing.LoadOrStore(name, new(sync.Mutex))
+	mu.(*sync.Mutex).Lock()
+	defer mu.(*sync.Mutex).Unlock()
+	if s.isReady(name) {
+		return nil
+	}
+	mark := s.names.mark()
+	made, err := s.makeDirs(name)
+	if err == nil {
+		err = disk.SyncDir(s.root, name)
+	}
+	if err == nil {
+		err = s.names.sync(mark)
+	}
+	if err != nil {
+		// An fsync that failed may have lost them for good, so they are made anew
+		// next time. One that is in use stays.
+		for _, dir := range slices.Backward(made) {
+			_ = s.root.Remove(dir)
+		}
+		return err
+	}
+	if err := s.sweep(path.Join(name, "tmp")); err != nil {
+		return err
+	}
+	if err := s.locate(name); err != nil {
+		return err
+	}
+	s.setReady(name, true)
+	return nil
+}
+
+// locate finds out whether a maildrop is on the file system of the data
+// directory.
+func (s *Store) locate(name string) error {
+	here, err := s.root.Stat(".")
+	if err != nil {
+		return err
+	}
+	there, err := s.root.Stat(name)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.elsewhere, name)
+	if !sameDisk(here, there) {
+		s.elsewhere[name] = true
+	}
+	return nil
+}
+
+func (s *Store) anyElsewhere(names []string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.elsewhere) > 0 && slices.ContainsFunc(names, func(name string) bool { return s.elsewhere[name] })
+}
+
+// makeDirs returns what it has made, also when it fails. What root makes belongs to
+// the owner of the data directory, who delivers there.
+func (s *Store) makeDirs(name string) (made []string, err error) {
+	for _, dir := range []string{name, path.Join(name, "tmp"), path.Join(name, "new"), path.Join(name, "cur")} {
+		err := s.root.Mkdir(dir, 0o700)
+		if err == nil {
+			made = append(made, dir)
+			err = s.giveAway(dir)
+		}
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return made, err
+		}
+	}
+	return made, nil
+}
+
+// giveAway gives a directory to the owner of the one that it is in.
+func (s *Store) giveAway(dir string) error {
+	parent, err := s.root.Stat(path.Dir(dir))
+	if err != nil {
+		return err
+	}
+	d, err := s.root.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return safefile.GiveTo(d, parent)
+}
+
+// leftOver is the age at which a file in tmp is nobody's any more.
+const leftOver = 36 * time.Hour
+
+// sweep removes what crashes left in a tmp directory.
+func (s *Store) sweep(tmp string) error {
+	entries, err := disk.ReadDir(s.root, tmp)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		st, err := e.Info()
+		if err == nil && st.Mode().IsRegular() && time.Since(st.ModTime()) > leftOver {
+			err = s.root.Remove(path.Join(tmp, e.Name()))
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) isReady(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ready[name]
+}
+
+func (s *Store) setReady(name string, ready bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ready {
+		s.ready[name] = true
+	} else {
+		delete(s.ready, name)
+	}
+}
