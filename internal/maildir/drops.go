@@ -4,9 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"path"
-	"sync"
 	"syscall"
-	"time"
 
 	"xm/internal/disk"
 )
@@ -159,89 +157,4 @@ func sameDisk(a, b fs.FileInfo) bool {
 	x, ok1 := a.Sys().(*syscall.Stat_t)
 	y, ok2 := b.Sys().(*syscall.Stat_t)
 	return ok1 && ok2 && x.Dev == y.Dev
-}
-
-// sharedSync syncs a file or directory for all who wait at a time: one fsync
-// serves all that was written before it began. Whoever finds none under way begins
-// it at once, so that one who is alone waits for nobody.
-type sharedSync struct {
-	fsync func() error
-	told  func(began time.Time, err error) // of each
-
-	mu      sync.Mutex
-	running bool
-	next    *turn // of those who came while it ran
-	failed  int   // how often it has failed
-}
-
-func (s *Store) shared(fsync func() error) sharedSync {
-	return sharedSync{fsync: fsync, told: s.synced}
-}
-
-// turn is one fsync and those who wait for it.
-type turn struct {
-	lead chan struct{} // gets one token when the fsync before it has ended
-	done chan struct{} // closed when this one has
-	err  error
-}
-
-// mark is taken before that is written which sync is to make durable.
-func (s *sharedSync) mark() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.failed
-}
-
-var errLost = errors.New("another sync has failed meanwhile")
-
-// sync makes durable what was written before. An fsync that failed since mark may
-// have lost it, whatever a later one says.
-func (s *sharedSync) sync(mark int) error {
-	s.mu.Lock()
-	t := s.next
-	switch {
-	case !s.running:
-		s.running = true
-		t = newTurn()
-		t.lead <- struct{}{}
-	case t == nil:
-		t = newTurn()
-		s.next = t
-	}
-	s.mu.Unlock()
-	select {
-	case <-t.lead:
-		s.run(t)
-	case <-t.done:
-	}
-	if t.err != nil {
-		return t.err
-	}
-	if s.mark() != mark {
-		return errLost
-	}
-	return nil
-}
-
-func newTurn() *turn { return &turn{lead: make(chan struct{}, 1), done: make(chan struct{})} }
-
-// run syncs for one turn and passes the lead on.
-func (s *sharedSync) run(t *turn) {
-	s.mu.Lock()
-	if s.next == t {
-		s.next = nil // who comes from now on is not served by this turn
-	}
-	s.mu.Unlock()
-	began := time.Now()
-	t.err = s.fsync()
-	s.told(began, t.err)
-	s.mu.Lock()
-	if t.err != nil {
-		s.failed++
-	}
-	if s.running = s.next != nil; s.running {
-		s.next.lead <- struct{}{}
-	}
-	s.mu.Unlock()
-	close(t.done)
 }

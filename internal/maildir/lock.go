@@ -70,8 +70,9 @@ func lockOffset(maildrop, data fs.FileInfo) (int64, error) {
 	return int64(n &^ (1 << 63)), nil
 }
 
-// lockByte locks or unlocks one byte; wait is F_OFD_SETLK or F_OFD_SETLKW. The lock belongs to the open file, so it
-// goes when the process dies, and closing another descriptor does not drop it.
+// lockByte locks or unlocks one byte; wait is F_OFD_SETLK or F_OFD_SETLKW. The lock
+// belongs to the open file, so it goes when the process dies, and closing another
+// descriptor does not drop it.
 func lockByte(f disk.File, offset int64, kind int16, wait int) error {
 	l := unix.Flock_t{Type: kind, Whence: 0, Start: offset, Len: 1}
 	err := unix.FcntlFlock(f.Fd(), wait, &l)
