@@ -35,6 +35,13 @@ type Dir interface {
 	// the same kind. Neither name is a path.
 	LinkTo(oldname string, to Dir, newname string) error
 	RenameTo(oldname string, to Dir, newname string) error
+	// CreateUnnamed opens a new file, to be read and written, that has no name: when
+	// it is closed it is gone, unless LinkFile has given it one, in this directory
+	// or in another of the same file system. The error matches errors.ErrUnsupported
+	// where that can't be done.
+	CreateUnnamed(perm fs.FileMode) (File, error)
+	// LinkFile names a file of CreateUnnamed, which is still open. It replaces nothing.
+	LinkFile(f File, name string) error
 	Remove(name string) error
 	Stat(name string) (fs.FileInfo, error)
 	Lstat(name string) (fs.FileInfo, error)
@@ -72,6 +79,9 @@ type File interface {
 	Sync() error
 	// SyncData is Sync, but for the times of the file: fdatasync(2).
 	SyncData() error
+	// StartSync has the disk begin with octets that a Sync or SyncData is to make
+	// durable. It waits for nothing and promises nothing.
+	StartSync(offset, size int64)
 	// Fd is the descriptor, for locks.
 	Fd() uintptr
 }

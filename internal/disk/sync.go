@@ -18,6 +18,12 @@ func (f file) SyncData() error {
 	return os.NewSyscallError("fdatasync", err)
 }
 
+// StartSync leaves errors to the sync that follows, which gets them again.
+func (f file) StartSync(offset, size int64) {
+	_ = unix.SyncFileRange(int(f.Fd()), offset, size, unix.SYNC_FILE_RANGE_WRITE)
+	runtime.KeepAlive(f.File)
+}
+
 // syncedWhole are the file systems, by what statfs(2) calls them, of which
 // syncfs(2) is known to wait until all is on the disk. On some others, FUSE say, it
 // returns at once.

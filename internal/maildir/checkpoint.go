@@ -69,7 +69,6 @@ func (j *journal) syncAll() error {
 	if err != nil {
 		j.mu.Lock()
 		defer j.mu.Unlock()
-		j.store.lost.Add(1)
 		for i := range j.halves {
 			j.halves[i].unsure = true
 		}

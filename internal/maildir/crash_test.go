@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -51,21 +52,25 @@ var scenarios = map[string]func(*testing.T, *crashed){
 	"repair":           repair,
 	"sync that failed": failedSync,
 	"shared failure":   sharedFailure,
-	"two disks":        twoDisks,
+	"two disks":        func(t *testing.T, c *crashed) { unlinkable(t, c, syscall.EXDEV) },
+	"no /proc":         func(t *testing.T, c *crashed) { unlinkable(t, c, errors.ErrUnsupported) },
 }
 
-// twoDisks has a maildrop to which no link leads from the other.
-func twoDisks(t *testing.T, c *crashed) {
+// unlinkable has a maildrop to which no link leads from the other.
+func unlinkable(t *testing.T, c *crashed, why error) {
 	c.prepare("alice")
 	c.prepare("bob")
 	c.disk.Fault = func(op, name string) error {
 		if op == "link" && strings.HasPrefix(name, "bob/new/") {
 			c.disk.Fault = nil
-			return syscall.EXDEV
+			return why
 		}
 		return nil
 	}
 	c.deliver("one", 100, "alice", "bob")
+	if m, err := c.store.Usage("bob"); err != nil || m.Messages != 1 {
+		t.Errorf("%v, %v", m, err)
+	}
 }
 
 // journalScenarios are those of a store with a journal alone.
@@ -78,7 +83,7 @@ var journalScenarios = map[string]func(*testing.T, *crashed){
 	"deletions in both halves":    deletionsInBoth,
 	"moved and deleted":           movedAndDeleted,
 	"rescue that failed":          failedRescue,
-	"failure, then a record":      failureThenRecord,
+	"failure before a link":       failureBeforeLink,
 	"failure, then a process":     failureThenProcess,
 	"deletion by another process": foreignDeletion,
 	"begin that failed":           failedBegin,
@@ -214,9 +219,9 @@ func (c *crashed) failCheckpoint() {
 	c.disk.Fault = nil
 }
 
-// failureThenRecord loses what a delivery has written that gets into the journal
-// later.
-func failureThenRecord(t *testing.T, c *crashed) {
+// failureBeforeLink loses what a delivery has written that is in no maildrop yet, when
+// the other half of the journal begins anew.
+func failureBeforeLink(t *testing.T, c *crashed) {
 	c.prepare("alice")
 	c.deliver("one", 100, "alice")
 	text := body("two", 700)
@@ -226,18 +231,22 @@ func failureThenRecord(t *testing.T, c *crashed) {
 	}
 	defer d.Abort()
 	fmt.Fprint(d, text)
-	size, _, content, err := d.content.finish()
+	content, err := d.content.finish()
 	if err != nil {
+		t.Fatal(err)
+	}
+	c.store.journal.current = 1
+	recorded, err := d.record(d.name(), content)
+	if err != nil || recorded == nil {
+		t.Fatal(recorded, err)
+	}
+	if err := errors.Join(recorded.sync(func() { err = d.write(content) }), err); err != nil {
 		t.Fatal(err)
 	}
 	c.failOnce("*")
 	c.checkpoint()
-	recorded, err := d.record(d.name(), content)
-	if err == nil {
-		err = d.publish(d.name(), size, false)
-	}
-	if err != nil || recorded == nil {
-		t.Fatal(recorded, err)
+	if err := d.publish(d.name(), false); err != nil {
+		t.Fatal(err)
 	}
 	recorded.done()
 	c.disk.Note(accepted{"alice", text})
@@ -505,9 +514,9 @@ func failedSync(t *testing.T, c *crashed) {
 
 // failOnce lets the next sync below a name fail.
 func (c *crashed) failOnce(below string) {
+	var failed atomic.Bool
 	c.disk.Fault = func(op, name string) error {
-		if op == "sync" && (name == below || strings.HasPrefix(name, below+"/")) {
-			c.disk.Fault = nil
+		if op == "sync" && (name == below || strings.HasPrefix(name, below+"/")) && !failed.Swap(true) {
 			return syscall.EIO
 		}
 		return nil
@@ -694,32 +703,33 @@ func kept(note any, maildrop string, there []string, notes []any) error {
 // maildrop; one that was not is there as a whole or not at all; and what was
 // deleted stays so. No fsync can be left out.
 func TestCrash(t *testing.T) {
-	total := 0
+	var total atomic.Int64
 	disktest.Mutate(t, func(ignored func(string) bool, quick bool) error {
 		for _, set := range []struct {
-			direct    bool
-			scenarios map[string]func(*testing.T, *crashed)
-		}{{true, scenarios}, {false, journalScenarios}, {false, scenarios}} {
-			states, err := crash(t, ignored, quick, set.direct, set.scenarios)
-			if total += states; err != nil {
+			direct, named bool
+			scenarios     map[string]func(*testing.T, *crashed)
+		}{{true, true, scenarios}, {true, false, scenarios}, {false, false, journalScenarios}, {false, false, scenarios}} {
+			states, err := crash(t, ignored, quick, set.direct, set.named, set.scenarios)
+			total.Add(int64(states))
+			if err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	t.Log(total, "states")
+	t.Log(total.Load(), "states")
 }
 
-func crash(t *testing.T, ignored func(string) bool, quick, direct bool, scenarios map[string]func(*testing.T, *crashed)) (total int, err error) {
+func crash(t *testing.T, ignored func(string) bool, quick, direct, named bool, scenarios map[string]func(*testing.T, *crashed)) (total int, err error) {
 	for _, name := range slices.Sorted(maps.Keys(scenarios)) {
 		c := &crashed{disk: disktest.New(), direct: direct}
-		c.disk.Ignored, c.disk.Quick = ignored, quick
+		c.disk.Ignored, c.disk.Quick, c.disk.Named = ignored, quick, named
 		c.open()
 		scenarios[name](t, c)
 		c.halt()
 		states, err := c.disk.Crashes(1, check)
 		if total += states; err != nil {
-			return total, fmt.Errorf("%s, direct %v: %w", name, direct, err)
+			return total, fmt.Errorf("%s, direct %v, named %v: %w", name, direct, named, err)
 		}
 	}
 	return total, nil

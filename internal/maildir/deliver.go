@@ -4,17 +4,11 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
-
-	"xm/internal/disk"
-	"xm/internal/safefile"
 )
 
 // Delivery is a message on its way into one or more maildrops. One goroutine
@@ -22,11 +16,8 @@ import (
 type Delivery struct {
 	store     *Store
 	maildrops []string
-	unique    string // the beginning of the message's name
-	lost      int64  // Store.lost when it began
-	home      *drop  // the first maildrop, whose tmp the message is in
-	inTmp     bool   // under its unique name, until Commit
-	file      disk.File
+	unique    string       // the beginning of the message's name
+	file      *messageFile // nil as long as all of the message is in memory
 	content   diskWriter
 	ended     bool
 	linked    []string // maildrops that have it
@@ -40,34 +31,45 @@ func (s *Store) Begin(maildrops []string) (*Delivery, error) {
 		return nil, errors.New("a message for nobody")
 	}
 	// Sorted, the quotas are locked in one order; a name given twice counts once.
-	d := &Delivery{store: s, unique: s.uniqueName(), lost: s.lost.Load(), maildrops: slices.Compact(slices.Sorted(slices.Values(maildrops)))}
-	for _, name := range d.maildrops[1:] {
+	d := &Delivery{store: s, unique: s.uniqueName(), maildrops: slices.Compact(slices.Sorted(slices.Values(maildrops)))}
+	for _, name := range d.maildrops {
 		if err := s.prepare(name); err != nil {
 			return nil, err
 		}
 	}
-	err := d.create(s.use)
-	if errors.Is(err, fs.ErrNotExist) { // somebody removed the maildrop
-		err = d.create(s.useNow)
-	}
-	if err != nil {
-		return nil, err
-	}
+	d.content.file = spilled{d}
 	return d, nil
 }
 
-func (d *Delivery) create(use func(maildrop string) (*drop, error)) (err error) {
-	if d.home, err = use(d.maildrops[0]); err != nil {
-		return err
+// spilled is the part of a message that does not stay in memory.
+type spilled struct{ *Delivery }
+
+func (s spilled) Write(p []byte) (int, error) {
+	if err := s.makeFile(); err != nil {
+		return 0, err
 	}
-	d.file, err = d.home.tmp.OpenFile(d.unique, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	return s.file.Write(p)
+}
+
+// makeFile makes the message's file, unless it is there.
+func (d *Delivery) makeFile() error {
+	if d.file != nil {
+		return nil
+	}
+	err := d.makeFileIn(d.store.use)
+	if errors.Is(err, fs.ErrNotExist) { // somebody removed the maildrop
+		err = d.makeFileIn(d.store.useNow)
+	}
+	return err
+}
+
+func (d *Delivery) makeFileIn(use func(maildrop string) (*drop, error)) error {
+	home, err := use(d.maildrops[0])
 	if err != nil {
-		d.store.leave(d.home)
 		return err
 	}
-	d.inTmp, d.content.file = true, d.file
-	if err := safefile.GiveTo(d.file, d.home.inode); err != nil {
-		d.Abort()
+	if d.file, err = newMessageFile(home, d.unique); err != nil {
+		d.store.leave(home)
 		return err
 	}
 	return nil
@@ -93,7 +95,7 @@ func (d *Delivery) Commit() error {
 		return fs.ErrClosed
 	}
 	defer d.Abort()
-	disk, _, content, err := d.content.finish()
+	content, err := d.content.finish()
 	if err != nil {
 		return err
 	}
@@ -103,26 +105,42 @@ func (d *Delivery) Commit() error {
 		return err
 	}
 	if recorded == nil {
+		if err := d.write(content); err != nil {
+			return err
+		}
 		began := time.Now()
 		err := d.file.Sync()
 		if d.store.synced(began, err); err != nil {
 			return err
 		}
+		return d.publish(name, true)
 	}
-	if err := d.file.Close(); err != nil {
-		return errors.Join(err, recorded.cancel())
+	// Nobody sees the file before its record is durable, but it may be written.
+	var written error
+	if err := recorded.sync(func() { written = d.write(content) }); err != nil {
+		recorded.done()
+		return errors.Join(err, written)
 	}
-	if err := d.publish(name, disk, recorded == nil); err != nil {
-		return errors.Join(err, recorded.cancel())
+	if written == nil {
+		written = d.publish(name, false)
+	}
+	if written != nil {
+		return errors.Join(written, recorded.cancel())
 	}
 	recorded.done()
 	return nil
 }
 
-// record makes the message durable in the journal. It returns nil if it is not
-// for the journal: if it is large, say, or that has no room.
+// write puts what is in memory of the message into its file.
+func (d *Delivery) write(content []byte) error {
+	_, err := spilled{d}.Write(content)
+	return err
+}
+
+// record puts the message into the journal. It returns nil if it is not for the
+// journal: if it is large, say, or that has no room.
 func (d *Delivery) record(name string, content []byte) (*entry, error) {
-	if content == nil || d.store.anyElsewhere(d.maildrops) {
+	if d.file != nil || d.store.anyElsewhere(d.maildrops) {
 		return nil, nil
 	}
 	j := d.store.ownJournal()
@@ -130,7 +148,7 @@ func (d *Delivery) record(name string, content []byte) (*entry, error) {
 	if j == nil || !r.valid() {
 		return nil, nil
 	}
-	e, err := j.add(r, d.lost)
+	e, err := j.add(r)
 	if errors.Is(err, errNoRoom) {
 		return nil, nil
 	}
@@ -144,18 +162,17 @@ func (d *Delivery) Abort() {
 	}
 	d.ended = true
 	d.content.release()
-	d.file.Close() // again, where Commit came that far
-	if d.inTmp {
-		_ = d.home.tmp.Remove(d.unique) // a left-over in tmp is harmless: nobody reads it
+	if d.file != nil {
+		d.file.discard()
+		d.store.leave(d.file.home)
 	}
-	d.store.leave(d.home)
 }
 
 // publish gives the finished file its name in every maildrop, one body for all
 // of them, and takes them all back if it can't. With sync, the names are durable
 // then.
-func (d *Delivery) publish(name string, size int64, sync bool) error {
-	err := d.store.admit(d.maildrops, size, func() error { return d.link(name, sync) })
+func (d *Delivery) publish(name string, sync bool) error {
+	err := d.store.admit(d.maildrops, d.content.size.disk, func() error { return d.link(name, sync) })
 	if err == nil {
 		err = d.settle()
 	}
@@ -194,14 +211,7 @@ func (d *Delivery) link(name string, sync bool) error {
 			return err
 		}
 		l := link{drop, drop.names.mark()}
-		if i < last {
-			err = d.home.tmp.LinkTo(d.unique, drop.new, name)
-		} else if err = d.home.tmp.RenameTo(d.unique, drop.new, name); err == nil {
-			d.inTmp = false // so no name is left to be removed
-		}
-		if errors.Is(err, syscall.EXDEV) {
-			err = d.copyTo(drop, name)
-		}
+		err = d.file.link(drop, name, i == last)
 		if err == nil {
 			d.linked = append(d.linked, maildrop)
 		}
@@ -215,28 +225,6 @@ func (d *Delivery) link(name string, sync bool) error {
 		}
 	}
 	return nil
-}
-
-// copyTo is for a maildrop on another file system than the first one.
-func (d *Delivery) copyTo(drop *drop, name string) error {
-	from, err := d.home.tmp.Open(d.unique)
-	if err != nil {
-		return err
-	}
-	defer from.Close()
-	to, err := drop.tmp.OpenFile(d.unique, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(to, from)
-	err = errors.Join(err, safefile.GiveTo(to, drop.inode), to.Sync(), to.Close())
-	if err == nil {
-		err = drop.tmp.RenameTo(d.unique, drop.new, name)
-	}
-	if err != nil {
-		_ = drop.tmp.Remove(d.unique) // a left-over in tmp is harmless: nobody reads it
-	}
-	return err
 }
 
 // settle syncs the directories of the last links, all at once.

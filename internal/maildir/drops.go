@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"path"
+	"sync/atomic"
 	"syscall"
 
 	"xm/internal/disk"
@@ -18,6 +19,7 @@ type drop struct {
 	names sharedSync  // of new
 	inode fs.FileInfo // of new
 	users int         // deliveries at work here; guarded by Store.mu
+	named atomic.Bool // files without a name can't be used here
 }
 
 // maxDrops is how many maildrops stay open while no delivery uses them. Each

@@ -24,11 +24,6 @@ type fault struct {
 }
 
 var faults = []fault{
-	{"write", "alice/tmp", syscall.ENOSPC},
-	{"write", "alice/tmp", syscall.EDQUOT},
-	{"write", "alice/tmp", syscall.EIO},
-	{"open", "alice/tmp", syscall.ENOSPC},
-	{"open", "alice/tmp", syscall.EMFILE},
 	{"open", "bob", syscall.EMFILE},
 	{"open", "alice", syscall.EACCES},
 	{"stat", "bob/new", syscall.EIO},
@@ -40,13 +35,24 @@ var faults = []fault{
 }
 
 // directFaults are those of a store without a journal, journalFaults those of one
-// with it.
+// with it; unnamedFaults and namedFaults those of a disk with files without names and
+// of one that has none.
 var (
 	directFaults = []fault{
-		{"sync", "alice/tmp", syscall.EIO},
-		{"sync", "alice/tmp", syscall.ENOSPC},
 		{"sync", "alice/new", syscall.EIO},
 		{"sync", "bob/new", syscall.EIO},
+	}
+	unnamedFaults = []fault{
+		{"write", "alice/new", syscall.ENOSPC},
+		{"write", "alice/new", syscall.EDQUOT},
+		{"write", "alice/new", syscall.EIO},
+		{"open", "alice/new", syscall.ENOSPC},
+		{"open", "alice/new", syscall.EMFILE},
+	}
+	namedFaults = []fault{
+		{"write", "alice/tmp", syscall.ENOSPC},
+		{"open", "alice/tmp", syscall.ENOSPC},
+		{"open", "alice/tmp", syscall.EMFILE},
 	}
 	journalFaults = []fault{
 		{"write", journalName, syscall.EIO},
@@ -58,15 +64,22 @@ var (
 // A delivery that a fault meets fails with that fault's error, and nobody has
 // a part of the message; when the fault has gone, so does the failure.
 func TestFaults(t *testing.T) {
-	t.Run("direct", func(t *testing.T) { testFaults(t, true, append(directFaults, faults...)) })
-	t.Run("journal", func(t *testing.T) { testFaults(t, false, append(journalFaults, faults...)) })
+	for _, direct := range []bool{true, false} {
+		for _, named := range []bool{true, false} {
+			t.Run(fmt.Sprintf("direct %v named %v", direct, named), func(t *testing.T) { testFaults(t, direct, named) })
+		}
+	}
 }
 
-func testFaults(t *testing.T, direct bool, faults []fault) {
+func testFaults(t *testing.T, direct, named bool) {
+	faults := slices.Concat(faults,
+		map[bool][]fault{true: directFaults, false: journalFaults}[direct],
+		map[bool][]fault{true: namedFaults, false: unnamedFaults}[named])
 	for _, prepared := range []bool{false, true} {
 		for _, f := range faults {
 			t.Run(fmt.Sprintf("%s %s %v prepared %v", f.op, f.below, f.err, prepared), func(t *testing.T) {
 				d := disktest.New()
+				d.Named = named
 				s := On(d.Root(), "host")
 				if s.NoJournal = direct; !direct {
 					s.ownJournal()

@@ -90,25 +90,13 @@ var errNoRoom = errors.New("the journal has no room")
 type entry struct {
 	journal *journal
 	place
+	size int64
+	mark int // of the journal's syncs
 }
 
-// add records a message, durably. The caller puts it into its maildrops and
-// calls done, or cancel. lost is Store.lost from before anything of it was written
-// to its maildrops.
-func (j *journal) add(r *record, lost int64) (*entry, error) {
-	mark := j.syncs.mark()
-	e, err := j.write(r, lost)
-	if err != nil {
-		return nil, err
-	}
-	if err := j.syncs.sync(mark); err != nil {
-		e.done()
-		return nil, err
-	}
-	return e, nil
-}
-
-func (j *journal) write(r *record, lost int64) (*entry, error) {
+// add records a message, which sync makes durable. The caller puts it into its maildrops
+// then and calls done, or cancel. Nothing of it was written there before.
+func (j *journal) add(r *record) (*entry, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	size := r.size()
@@ -123,13 +111,12 @@ func (j *journal) write(r *record, lost int64) (*entry, error) {
 		j.close1(j.current) // what comes after a hole would not be found
 		return nil, err
 	}
-	e := &entry{j, place{j.current, start(j.current) + h.end, r}}
+	e := &entry{j, place{j.current, start(j.current) + h.end, r}, size, h.mark}
 	r.content = nil
 	j.places[r.name] = e.place
 	h.end += size
 	h.pending++
 	j.entries.Add(1)
-	h.unsure = h.unsure || lost != j.store.lost.Load()
 	if j.timer == nil {
 		j.timer = time.AfterFunc(rest, j.flush)
 	}
@@ -164,6 +151,17 @@ func (j *journal) makeRoom(size int64) bool {
 		j.current = 1 - j.current
 	}
 	return false
+}
+
+// sync waits until the message is durable, with something to do meanwhile. Where that
+// would hold the sync up, the disk begins before.
+func (e *entry) sync(meanwhile func()) error {
+	return e.journal.syncs.syncWhile(e.mark, func(first bool) {
+		if first {
+			e.journal.file.StartSync(e.offset, e.size)
+		}
+		meanwhile()
+	})
 }
 
 // done takes note that a message is in its maildrops, or in none. Nothing

@@ -369,7 +369,7 @@ func TestGiveUpJournal(t *testing.T) {
 	if s.root.SyncsAll() != nil {
 		t.Skip("the file system of temporary files has no journal")
 	}
-	e, err := s.ownJournal().add(&record{name: "1.host", maildrops: []string{"alice"}, content: []byte("x\n")}, 0)
+	e, err := s.ownJournal().add(&record{name: "1.host", maildrops: []string{"alice"}, content: []byte("x\n")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,8 @@
 //
 //	NAME/new/FILE, NAME/cur/FILE   messages; other programs may move a message
 //	                               from new to cur and add ":2,flags" to its name
-//	NAME/tmp/FILE                  messages being delivered; nobody reads them
+//	NAME/tmp/FILE                  messages being delivered, where the disk has no
+//	                               files without a name; nobody reads them
 //	NAME/<unix time>               messages that the original left; read and
 //	                               deleted like the others, never written
 //	NAME/.broken/                  what xm fsck --repair has set aside
@@ -32,8 +33,8 @@
 // no deleted message comes back.
 //
 // A message of up to 64 KiB is durable in the journal first, which costs one sync
-// that all share who deliver at the time; its file and its names follow within
-// seconds, many together. After a crash of the system, Recover puts back what is
+// that all share who deliver at the time, and while which its file is written; it gets its
+// names then, and these, and the file, are made durable within seconds, many together. After a crash of the system, Recover puts back what is
 // missing or damaged: until xm has run, another program may see an empty file. A
 // deletion by POP3 strikes the message out of the journal; one by another program
 // may be undone by a crash in the seconds after the delivery. Where one process
@@ -95,8 +96,6 @@ type Store struct {
 	opening     sync.Mutex // guards what follows
 	journal     *journal   // nil while this process has none
 	nextOpening time.Time
-
-	lost atomic.Int64 // how often a SyncAll has failed, which may have lost what is not in the journal yet
 
 	preparing sync.Map // by maildrop: the *sync.Mutex of whoever makes its directories
 

@@ -198,8 +198,11 @@ func TestAbort(t *testing.T) {
 	}
 
 	failed := begin("alice")
-	failed.file.Close()
 	big := make([]byte, 2*writeSize)
+	if _, err := failed.Write(big); err != nil {
+		t.Fatal(err)
+	}
+	failed.file.Close()
 	_, err := failed.Write(big)
 	if err == nil {
 		t.Fatal("wrote to a closed file")
@@ -651,9 +654,10 @@ func FuzzWire(f *testing.F) {
 		if _, err := io.CopyBuffer(struct{ io.Writer }{w}, &smallReads{bytes.NewReader(wire), chunk}, make([]byte, chunk)); err != nil {
 			t.Fatal(err)
 		}
-		onDisk, onWire, _, err := w.finish()
-		if err != nil || onDisk != int64(disk.Len()) || onWire != int64(len(wire)) {
-			t.Errorf("%q stored: %d on disk, %d on the wire, %v", wire, onDisk, onWire, err)
+		rest, err := w.finish()
+		disk.Write(rest)
+		if err != nil || w.size.disk != int64(disk.Len()) || w.size.total() != int64(len(wire)) {
+			t.Errorf("%q stored: %d on disk, %d on the wire, %v", wire, w.size.disk, w.size.total(), err)
 		}
 		back, _ := io.ReadAll(newWireReader(io.NopCloser(&disk)))
 		if !bytes.Equal(back, wire) {

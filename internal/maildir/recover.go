@@ -149,7 +149,6 @@ func (s *Store) recoverFrom(f disk.File) error {
 		return nil
 	}
 	if err := s.root.SyncAll(); err != nil {
-		s.lost.Add(1)
 		return err
 	}
 	for half := range 2 {

@@ -41,23 +41,21 @@ var errLost = errors.New("another sync has failed meanwhile")
 
 // sync makes durable what was written before. An fsync that failed since mark may
 // have lost it, whatever a later one says.
-func (s *sharedSync) sync(mark int) error {
-	s.mu.Lock()
-	t := s.next
-	switch {
-	case !s.running:
-		s.running = true
-		t = newTurn()
-		t.lead <- struct{}{}
-	case t == nil:
-		t = newTurn()
-		s.next = t
-	}
-	s.mu.Unlock()
-	select {
-	case <-t.lead:
+func (s *sharedSync) sync(mark int) error { return s.syncWhile(mark, func(bool) {}) }
+
+// syncWhile is sync for one who has something to do until then. It is called with
+// whether the sync waits for it: one that is under way does not.
+func (s *sharedSync) syncWhile(mark int, meanwhile func(first bool)) error {
+	t, first := s.join()
+	meanwhile(first)
+	if first {
 		s.run(t)
-	case <-t.done:
+	} else {
+		select {
+		case <-t.lead:
+			s.run(t)
+		case <-t.done:
+		}
 	}
 	if t.err != nil {
 		return t.err
@@ -66,6 +64,19 @@ func (s *sharedSync) sync(mark int) error {
 		return errLost
 	}
 	return nil
+}
+
+// join takes part in the next turn. Whoever is the first, with no sync under way, is
+// to run it.
+func (s *sharedSync) join() (t *turn, first bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	first = !s.running
+	s.running = true
+	if s.next == nil {
+		s.next = newTurn()
+	}
+	return s.next, first
 }
 
 func newTurn() *turn { return &turn{lead: make(chan struct{}, 1), done: make(chan struct{})} }

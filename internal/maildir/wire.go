@@ -105,20 +105,15 @@ func (d *diskWriter) flush() {
 	d.n = 0
 }
 
-// finish writes out what is held and returns the message's sizes on disk and on
-// the wire, and the message as it is on disk if that is in memory as a whole.
-func (d *diskWriter) finish() (disk, wire int64, content []byte, err error) {
+// finish ends the message. It returns what has not been written to file: the end of
+// the message, or all of it.
+func (d *diskWriter) finish() (content []byte, err error) {
 	if d.heldCR {
 		d.put([]byte{'\r'})
 	}
-	if d.n > 0 {
-		content = d.buffer()[:d.n]
-		d.flush()
-	}
-	if d.size.disk > int64(len(content)) {
-		content = nil
-	}
-	return d.size.disk, d.size.total(), content, d.err
+	content = d.buffer()[:d.n]
+	d.size.Write(content)
+	return content, d.err
 }
 
 // release gives the buffer back. Nothing is written after that.

@@ -1,5 +1,5 @@
-// Command nosync runs a program whose fsync(2), fdatasync(2) and syncfs(2) do
-// nothing, to measure what they cost:
+// Command nosync runs a program whose fsync(2), fdatasync(2), syncfs(2) and
+// sync_file_range(2) do nothing, to measure what they cost:
 //
 //	nosync COMMAND [ARGUMENT...]
 //
@@ -38,7 +38,7 @@ func run(command []string) error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("prctl: %w", err)
 	}
-	filter := answer(unix.SYS_FSYNC, unix.SYS_FDATASYNC, unix.SYS_SYNCFS)
+	filter := answer(unix.SYS_FSYNC, unix.SYS_FDATASYNC, unix.SYS_SYNCFS, unix.SYS_SYNC_FILE_RANGE)
 	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
 	if err := unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&program)), 0, 0); err != nil {
 		return fmt.Errorf("seccomp: %w", err)

@@ -1,6 +1,7 @@
 package disktest
 
 import (
+	"errors"
 	"io"
 	"io/fs"
 	"os"
@@ -122,6 +123,36 @@ func (d dir) LinkTo(oldname string, to disk.Dir, newname string) error {
 
 func (d dir) RenameTo(oldname string, to disk.Dir, newname string) error {
 	return d.give(oldname, to.(dir), newname, true)
+}
+
+func (d dir) CreateUnnamed(perm fs.FileMode) (disk.File, error) {
+	if d.disk.Named {
+		return nil, d.fail("open", "", errors.ErrUnsupported)
+	}
+	const name = "(unnamed)"
+	var created *file
+	err := d.do("open", name, func() error {
+		created = &file{disk: d.disk, inode: d.disk.newInode(perm), path: path.Join(d.path, name)}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return created, nil
+}
+
+func (d dir) LinkFile(f disk.File, name string) error {
+	return d.do("link", name, func() error {
+		in, last, err := d.disk.walk(d.inode, name)
+		if err != nil {
+			return err
+		}
+		if _, ok := d.disk.inodes[in].names[last]; ok {
+			return syscall.EEXIST
+		}
+		d.disk.name(in, last, f.(*file).inode)
+		return nil
+	})
 }
 
 func (d dir) give(oldname string, to dir, newname string, rename bool) error {
@@ -285,6 +316,9 @@ func (f *file) Sync() error {
 
 // SyncData is Sync: a Disk has no times to save.
 func (f *file) SyncData() error { return f.Sync() }
+
+// StartSync does nothing: what was written may be durable at any time.
+func (f *file) StartSync(int64, int64) {}
 
 // Fd is that of a real file, which is nobody else's.
 func (f *file) Fd() uintptr {

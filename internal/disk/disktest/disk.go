@@ -40,6 +40,8 @@ type Disk struct {
 
 	// Quick has Crashes try less.
 	Quick bool
+	// Named has no files without a name (disk.Dir.CreateUnnamed).
+	Named bool
 
 	mu      sync.Mutex
 	inodes  []*inode // by number

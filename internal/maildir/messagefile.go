@@ -1,0 +1,92 @@
+package maildir
+
+import (
+	"errors"
+	"io"
+	"math"
+	"os"
+	"syscall"
+
+	"xm/internal/disk"
+	"xm/internal/safefile"
+)
+
+// messageFile is the file of a message that is on its way. It has no name, so that a crash
+// leaves nothing of it, and it needs no second directory; where the disk has no
+// such files, it has one in tmp.
+type messageFile struct {
+	disk.File
+	home *drop  // where it was made
+	tmp  string // its name in home.tmp; "" if it has none
+}
+
+// newMessageFile makes the file in a maildrop. It is called unique if it needs a name.
+func newMessageFile(home *drop, unique string) (*messageFile, error) {
+	m := &messageFile{home: home}
+	err := errors.ErrUnsupported
+	if !home.named.Load() {
+		m.File, err = home.new.CreateUnnamed(0o600)
+	}
+	if errors.Is(err, errors.ErrUnsupported) {
+		home.named.Store(true)
+		m.tmp = unique
+		m.File, err = home.tmp.OpenFile(unique, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := safefile.GiveTo(m.File, home.inode); err != nil {
+		m.discard()
+		return nil, err
+	}
+	return m, nil
+}
+
+// link puts the message into a maildrop. After the last one it has no name
+// elsewhere.
+func (m *messageFile) link(to *drop, name string, last bool) (err error) {
+	switch {
+	case m.tmp == "":
+		err = to.new.LinkFile(m.File, name)
+	case !last:
+		err = m.home.tmp.LinkTo(m.tmp, to.new, name)
+	default:
+		err = m.home.tmp.RenameTo(m.tmp, to.new, name)
+		if err == nil {
+			m.tmp = ""
+		}
+	}
+	if errors.Is(err, errors.ErrUnsupported) {
+		m.home.named.Store(true)
+	}
+	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EXDEV) {
+		return m.copy(to, name)
+	}
+	return err
+}
+
+// copy is link for a maildrop to which no link leads: that of another file system, say.
+func (m *messageFile) copy(to *drop, name string) error {
+	f, err := to.tmp.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, io.NewSectionReader(m.File, 0, math.MaxInt64))
+	err = errors.Join(err, safefile.GiveTo(f, to.inode), f.Sync(), f.Close())
+	if err == nil {
+		err = to.tmp.RenameTo(name, to.new, name)
+	}
+	if err != nil {
+		_ = to.tmp.Remove(name) // a left-over in tmp is harmless: nobody reads it
+	}
+	return err
+}
+
+// discard ends the use of the file, which goes if it is in no maildrop. What closing tells
+// of a write that failed, a sync has told or will tell.
+func (m *messageFile) discard() {
+	m.File.Close()
+	if m.tmp != "" {
+		_ = m.home.tmp.Remove(m.tmp) // a left-over in tmp is harmless: nobody reads it
+	}
+}
