@@ -41,11 +41,7 @@ func openStore(cfg config.Config, db *userdb.DB, trouble func(error)) (*maildir.
 // nobody must lose mail for that.
 func quotaOf(cfg config.Config, db *userdb.DB, maildrop string) maildir.Quota {
 	quota := maildir.Quota(cfg.Quota)
-	name, err := userdb.ParseName(maildrop)
-	if err != nil {
-		return quota
-	}
-	set, err := db.Settings(name)
+	set, err := db.SettingsOf(maildrop)
 	if err != nil {
 		return quota
 	}

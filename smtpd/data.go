@@ -127,29 +127,29 @@ func (s *session) finish(received error) reply {
 	}
 	r := s.judge(err)
 	s.srv.observer().Message(r.code, len(tx.recipients), m.octets)
-	log := s.logMessage(tx)
+	s.logged = true
 	if err == nil {
 		s.errors, s.commands, s.unsent = 0, 0, 0
 		r.text += " " + tx.id
-		log.Info("message accepted", append(m.names(), "reply", r.String())...)
-		s.logged = true
+		s.logMessage(tx, slog.LevelInfo, "message accepted", append(m.names(), slog.String("reply", r.String()))...)
 		return r
 	}
 	level := slog.LevelWarn
 	if errors.As(err, new(storeError)) && r != mailboxFull && r != mailboxTooSmall { // our fault
 		level = slog.LevelError
 	}
-	s.logged = true
-	log.Log(s.conn.Context(), level, "message refused", "reply", r.String(), "err", err)
+	s.logMessage(tx, level, "message refused", slog.String("reply", r.String()), slog.Any("err", err))
 	return r
 }
 
-// logMessage is for the line that tells what became of a message.
-func (s *session) logMessage(tx *transaction) *slog.Logger {
+// logMessage tells what became of a message.
+func (s *session) logMessage(tx *transaction, level slog.Level, what string, more ...slog.Attr) {
 	m := tx.message
-	return s.log.With("id", tx.id, "from", tx.from.raw, "to", tx.addresses(), "octets", m.octets,
-		"took", time.Since(m.began).Round(time.Microsecond), "helo", s.client, "message_id", m.header.id,
-		"mailboxes", strings.Join(tx.mailboxes(), ","))
+	s.log.LogAttrs(s.conn.Context(), level, what, append([]slog.Attr{
+		slog.String("id", tx.id), slog.String("from", tx.from.raw), slog.Any("to", tx.addresses()), slog.Int64("octets", m.octets),
+		slog.Duration("took", time.Since(m.began).Round(time.Microsecond)), slog.String("helo", s.client),
+		slog.String("message_id", m.header.id), slog.String("mailboxes", strings.Join(tx.mailboxes(), ",")),
+	}, more...)...)
 }
 
 // judge tells what came of a message.

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -101,12 +102,12 @@ func (m *message) commit() error {
 
 // names tells the log where the message is: its file, and the unique-id that POP3
 // has for it where that is another.
-func (m *message) names() []any {
+func (m *message) names() []slog.Attr {
 	file, uid := m.delivery.Names()
 	if file == uid {
-		return []any{"file", file}
+		return []slog.Attr{slog.String("file", file)}
 	}
-	return []any{"file", file, "uid", uid}
+	return []slog.Attr{slog.String("file", file), slog.String("uid", uid)}
 }
 
 // abort drops the message, unless it was committed.

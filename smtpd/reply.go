@@ -1,7 +1,7 @@
 package smtpd
 
 import (
-	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -17,18 +17,20 @@ type reply struct {
 // String gives the reply as it is sent, without the last CRLF (RFC 5321,
 // section 4.2.1). RFC 2034, section 4: every line has the enhanced code.
 func (r reply) String() string {
-	lines := strings.Split(r.text, "\n")
-	for i, text := range lines {
-		separator := "-"
-		if i == len(lines)-1 {
-			separator = " "
-		}
-		if r.enhanced != "" {
-			text = r.enhanced + " " + text
-		}
-		lines[i] = fmt.Sprintf("%d%s%s", r.code, separator, text)
+	code, enhanced := strconv.Itoa(r.code), ""
+	if r.enhanced != "" {
+		enhanced = r.enhanced + " "
 	}
-	return strings.Join(lines, "\r\n")
+	var before strings.Builder
+	last := r.text
+	for {
+		text, rest, more := strings.Cut(last, "\n")
+		if !more {
+			return before.String() + code + " " + enhanced + last
+		}
+		before.WriteString(code + "-" + enhanced + text + "\r\n")
+		last = rest
+	}
 }
 
 // line is the reply as the log has it: without what EHLO lists.

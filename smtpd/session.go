@@ -57,7 +57,7 @@ func (s *session) forget() {
 func (s *session) reset() {
 	if s.tx != nil && s.tx.message != nil {
 		s.tx.message.abort()
-		s.logMessage(s.tx).Info("message given up")
+		s.logMessage(s.tx, slog.LevelInfo, "message given up")
 	}
 	s.tx = nil
 }

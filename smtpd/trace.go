@@ -2,25 +2,22 @@ package smtpd
 
 import (
 	"crypto/tls"
-	"fmt"
 	"net/netip"
-	"strings"
 )
 
 // trace makes the header fields that final delivery adds (RFC 5321, section
 // 4.4).
 func (s *session) trace(id string) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "Return-Path: %s\r\n", s.tx.from.raw)
-	fmt.Fprintf(&b, "Received: from %s (%s)\r\n\tby %s with %s id %s", s.clientName(), literal(s.conn.Peer()), s.srv.Hostname, s.protocol(), id)
+	t := "Return-Path: " + s.tx.from.raw + "\r\n" +
+		"Received: from " + s.clientName() + " (" + literal(s.conn.Peer()) + ")\r\n" +
+		"\tby " + s.srv.Hostname + " with " + s.protocol() + " id " + id
 	if len(s.tx.recipients) == 1 { // else each would see who the others are
-		fmt.Fprintf(&b, "\r\n\tfor %s", s.tx.recipients[0].raw)
+		t += "\r\n\tfor " + s.tx.recipients[0].raw
 	}
-	if t := s.conn.TLS(); t != nil {
-		fmt.Fprintf(&b, "\r\n\ttls %s", tls.CipherSuiteName(t.State.CipherSuite)) // RFC 8314, section 4.3
+	if secured := s.conn.TLS(); secured != nil {
+		t += "\r\n\ttls " + tls.CipherSuiteName(secured.State.CipherSuite) // RFC 8314, section 4.3
 	}
-	fmt.Fprintf(&b, ";\r\n\t%s\r\n", now())
-	return b.String()
+	return t + ";\r\n\t" + now() + "\r\n"
 }
 
 // protocol is a name of RFC 3848, or of RFC 6531, section 4.3.

@@ -60,6 +60,17 @@ func (db *DB) Settings(n Name) (Settings, error) {
 	return s.settingsOf(r)
 }
 
+// SettingsOf is Settings for a name just as it is in users.txt, and cheap: whether there
+// is such a user is not looked at.
+func (db *DB) SettingsOf(exact string) (Settings, error) {
+	s, err := db.load()
+	if err != nil {
+		return Settings{}, err
+	}
+	local, domain, _ := cutLast(exact, '@')
+	return s.settingsOf(Record{Name: Name{local, domain}})
+}
+
 func (s *snapshot) settingsOf(r Record) (Settings, error) {
 	found, ok := s.settings[r.Name.exact()]
 	if !ok {

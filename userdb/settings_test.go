@@ -48,6 +48,11 @@ func TestSettings(t *testing.T) {
 	if err != nil || !got.Disabled || *got.Octets != 1000 || *got.Messages != 0 || len(got.Aliases) != 2 {
 		t.Errorf("%+v, %v", got, err)
 	}
+	for name, want := range map[string]int{"Alice": 2, "alice": 0, "bob": 0, "eve": 0} {
+		if got, err := db.SettingsOf(name); err != nil || len(got.Aliases) != want {
+			t.Errorf("of %s: %+v, %v", name, got, err)
+		}
+	}
 	set(t, db, "bob", func(s *Settings) { s.Octets = nil })
 	if got := content(t, dir, settingsName); got != "# the quotas\n"+line {
 		t.Errorf("without bob's:\n%s", got)

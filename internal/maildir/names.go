@@ -1,6 +1,6 @@
 package maildir
 
-import "fmt"
+import "strconv"
 
 // Names are those of a message once it is committed, the same in all of its
 // maildrops: of its file in new, and the unique-id that Maildrop.UID gives it.
@@ -11,5 +11,5 @@ func (d *Delivery) Names() (file, uid string) {
 
 // name is that of the file, when all of the message is written.
 func (d *Delivery) name() string {
-	return fmt.Sprintf("%s,S=%d,W=%d", d.unique, d.content.size.disk, d.content.size.total())
+	return d.unique + ",S=" + strconv.FormatInt(d.content.size.disk, 10) + ",W=" + strconv.FormatInt(d.content.size.total(), 10)
 }
