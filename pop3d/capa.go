@@ -26,10 +26,10 @@ func (s *session) capa([]string) reply {
 		list = append(list, fmt.Sprintf("LOGIN-DELAY %d", s.srv.LoginDelay.seconds()))
 	}
 	list = append(list, "IMPLEMENTATION xm")
-	return reply{ok: true, text: "capabilities follow", lines: func(w *line.DotWriter) error {
+	return reply{ok: true, text: "capabilities follow", rest: lines(func(w *line.DotWriter) error {
 		_, err := io.WriteString(w, strings.Join(list, "\r\n")+"\r\n")
 		return err
-	}}
+	})}
 }
 
 // mechanisms are those that POP3 offers. LOGIN has been obsolete for as long as
@@ -61,14 +61,14 @@ func (s *session) lang(args []string) reply {
 		}
 		return reply{ok: true, text: tag + " English it is"}
 	}
-	return reply{ok: true, text: "languages follow", lines: func(w *line.DotWriter) error {
+	return reply{ok: true, text: "languages follow", rest: lines(func(w *line.DotWriter) error {
 		for _, l := range languages {
 			if _, err := fmt.Fprintf(w, "%s %s\r\n", l.tag, l.name); err != nil {
 				return err
 			}
 		}
 		return nil
-	}}
+	})}
 }
 
 // lookup finds the language for a range, en for en-GB, say. "*" is the server's

@@ -61,7 +61,7 @@ func (s *session) listing(args []string, about func(b []byte, i int) []byte) rep
 		}
 		return reply{ok: true, text: fmt.Sprintf("%d %s", i+1, about(nil, i))}
 	}
-	return reply{ok: true, text: s.drop.summary(), lines: func(w *line.DotWriter) error {
+	return reply{ok: true, text: s.drop.summary(), rest: lines(func(w *line.DotWriter) error {
 		var b []byte
 		for i := range s.drop.Len() {
 			if s.drop.isDeleted(i) {
@@ -74,7 +74,7 @@ func (s *session) listing(args []string, about func(b []byte, i int) []byte) rep
 			}
 		}
 		return nil
-	}}
+	})}
 }
 
 // message finds the message that an argument means, or says why there is none.

@@ -20,13 +20,22 @@ const (
 // reply is what a handler answers. The zero reply is that to a connection that is
 // lost.
 type reply struct {
-	ok   bool
-	code string // response code of a -ERR; "" for none
-	text string
-	// lines writes the rest of a multi-line response. It is called exactly once.
-	lines func(*line.DotWriter) error
-	close bool // the session ends after it
+	ok    bool
+	code  string // response code of a -ERR; "" for none
+	text  string
+	rest  multiline // nil for a response of one line
+	close bool      // the session ends after it
 }
+
+// multiline is what follows the first line of a response. It is written exactly once.
+type multiline interface {
+	writeTo(*line.DotWriter) error
+}
+
+// lines is a multiline.
+type lines func(*line.DotWriter) error
+
+func (l lines) writeTo(w *line.DotWriter) error { return l(w) }
 
 // status appends the first line.
 func (r reply) status(b []byte) []byte {
@@ -68,10 +77,10 @@ func (s *session) send(r reply) bool {
 		s.srv.observer().Command(s.verb, r.ok)
 	}
 	_, err := s.conn.Write(r.status(s.conn.AvailableBuffer()))
-	if r.lines != nil {
-		w := line.NewDotWriter(s.conn)
-		if err = errors.Join(err, r.lines(w)); err == nil {
-			err = w.Close()
+	if r.rest != nil {
+		s.dots.Reset(s.conn)
+		if err = errors.Join(err, r.rest.writeTo(&s.dots)); err == nil {
+			err = s.dots.Close()
 		}
 	}
 	// After a failed read the response must not look complete: the connection is

@@ -47,22 +47,12 @@ func (s *session) send1(arg string, top *topper) reply {
 		m.close()
 		return reply{code: needsUTF8, text: "the message is internationalized: log in anew, with UTF8"}
 	}
-	text := "the top of the message follows"
-	if top == nil {
-		var number [20]byte
-		text = string(append(strconv.AppendInt(number[:0], s.drop.Size(i), 10), " octets"...))
+	m.session, m.number, m.top = s, i, top
+	if top != nil {
+		return reply{ok: true, text: "the top of the message follows", rest: m}
 	}
-	return reply{ok: true, text: text, lines: func(w *line.DotWriter) error {
-		defer m.close()
-		if top != nil {
-			return m.copyTop(w, top)
-		}
-		if err := m.copy(w); err != nil {
-			return err
-		}
-		s.logRetrieved(i, w.Octets())
-		return nil
-	}}
+	var number [20]byte
+	return reply{ok: true, text: string(append(strconv.AppendInt(number[:0], s.drop.Size(i), 10), " octets"...)), rest: m}
 }
 
 func (s *session) logRetrieved(i int, octets int64) {
@@ -80,6 +70,10 @@ type outgoing struct {
 	buf   [pieceSize]byte
 	first []byte // what was read when it was opened; in buf
 	err   error  // of that reading: io.EOF at most
+
+	session *session
+	number  int     // of the message, from 0
+	top     *topper // nil for all of it
 }
 
 // pieceSize is how much of a message is read at a time.
@@ -105,8 +99,21 @@ func openMessage(box Mailbox, i int) (*outgoing, error) {
 // close ends the use of m.
 func (m *outgoing) close() {
 	m.src.Close()
-	m.src = nil
+	m.src, m.session, m.top = nil, nil, nil
 	outgoings.Put(m)
+}
+
+// writeTo sends the message, and ends the use of m.
+func (m *outgoing) writeTo(w *line.DotWriter) error {
+	defer m.close()
+	if m.top != nil {
+		return m.copyTop(w, m.top)
+	}
+	if err := m.copy(w); err != nil {
+		return err
+	}
+	m.session.logRetrieved(m.number, w.Octets())
+	return nil
 }
 
 // next gives the message piece by piece; each is valid until the next. The error

@@ -30,6 +30,7 @@ type session struct {
 	commands int    // before the login
 	failures int    // of login
 	verb     string // whose reply is next: one of commands, Unknown, or "" for none
+	dots     line.DotWriter
 }
 
 // known is what a client has told before its login. STLS forgets it.

@@ -24,8 +24,10 @@ type Dir interface {
 	Open(name string) (File, error)
 	OpenFile(name string, flag int, perm fs.FileMode) (File, error)
 	// OpenRead is Open for a regular file that is only read, and often. It, or the
-	// first Read, fails for anything else, links included, and waits for nobody.
-	OpenRead(name string) (io.ReadCloser, error)
+	// first Read, fails for anything else, links included, and waits for nobody. size
+	// is what the file is said to have; negative if that is not known. If it is so, a
+	// Read may give io.EOF with the end of the file.
+	OpenRead(name string, size int64) (io.ReadCloser, error)
 	// OpenDir opens a directory below this one. The caller closes it.
 	OpenDir(name string) (Dir, error)
 	Mkdir(name string, perm fs.FileMode) error

@@ -7,6 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
+	"strings"
+	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,7 +19,7 @@ var errNoFile = errors.New("not a regular file")
 
 // OpenRead has one system call: os.Root has a dozen for a file in a Maildir, more
 // than all the rest of a RETR. A kernel without openat2 gets them for a path.
-func (d dir) OpenRead(path string) (io.ReadCloser, error) {
+func (d dir) OpenRead(path string, size int64) (io.ReadCloser, error) {
 	if d.self == nil {
 		return d.openRegular(path)
 	}
@@ -24,7 +27,7 @@ func (d dir) OpenRead(path string) (io.ReadCloser, error) {
 	runtime.KeepAlive(d.self)
 	switch {
 	case err == nil:
-		return &reader{fd: fd}, nil
+		return &reader{fd: fd, left: size}, nil
 	case errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EPERM): // EPERM: a container's filter
 		return d.openRegular(path)
 	}
@@ -36,13 +39,30 @@ func openRead(dir int, path string) (fd int, err error) {
 	const flags = unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NOFOLLOW | unix.O_NONBLOCK
 	err = retry(func() (err error) {
 		if isName(path) { // which leads nowhere else
-			fd, err = unix.Openat(dir, path, flags, 0)
+			fd, err = openat(dir, path, flags)
 		} else {
 			fd, err = unix.Openat2(dir, path, &unix.OpenHow{Flags: flags, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_MAGICLINKS})
 		}
 		return err
 	})
 	return fd, err
+}
+
+// openat is unix.Openat for a name, without the copy of it that goes to the heap: a file
+// is opened for each message that is sent.
+func openat(dir int, name string, flags int) (fd int, err error) {
+	var zeroEnded [unix.NAME_MAX + 1]byte
+	if copy(zeroEnded[:unix.NAME_MAX], name) < len(name) {
+		return -1, unix.ENAMETOOLONG
+	}
+	if strings.IndexByte(name, 0) >= 0 {
+		return -1, unix.EINVAL
+	}
+	n, _, errno := syscall.Syscall6(unix.SYS_OPENAT, uintptr(dir), uintptr(unsafe.Pointer(&zeroEnded)), uintptr(flags|unix.O_LARGEFILE), 0, 0, 0)
+	if errno != 0 {
+		return -1, errno
+	}
+	return int(n), nil
 }
 
 // openRegular is OpenRead without openat2. os.Root follows links below the
@@ -67,7 +87,8 @@ func (d dir) openRegular(path string) (io.ReadCloser, error) {
 // reader is a file that is open for reading alone.
 type reader struct {
 	fd   int
-	some bool // it has been read from
+	left int64 // of the size that it is to have; negative if that is not known
+	some bool  // it has been read from
 }
 
 func (f *reader) Read(p []byte) (n int, err error) {
@@ -78,6 +99,10 @@ func (f *reader) Read(p []byte) (n int, err error) {
 		return 0, f.end()
 	}
 	f.some = f.some || n > 0
+	// A short read at that size tells as much as another one would.
+	if f.left -= int64(n); f.left == 0 && n < len(p) {
+		return n, io.EOF
+	}
 	return n, nil
 }
 

@@ -35,18 +35,20 @@ func TestOpenReadWantsAFile(t *testing.T) {
 	}
 	defer opened.Close()
 	for how, d := range map[string]Dir{"openat2": opened, "os.Root": At(root)} {
-		r, err := d.OpenRead("file")
-		if err != nil {
-			t.Fatal(err)
+		for size := range int64(7) { // right or wrong
+			r, err := d.OpenRead("file", size-1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if text, err := io.ReadAll(r); string(text) != "text" || err != nil {
+				t.Errorf("%s: read %q, %v", how, text, err)
+			}
+			r.Close()
 		}
-		if text, err := io.ReadAll(r); string(text) != "text" || err != nil {
-			t.Errorf("%s: read %q, %v", how, text, err)
-		}
-		r.Close()
 		for _, name := range []string{"pipe", "link", "dir"} {
 			done := make(chan error, 1)
 			go func() {
-				r, err := d.OpenRead(name)
+				r, err := d.OpenRead(name, -1)
 				if err == nil {
 					_, err = r.Read(make([]byte, 1))
 					r.Close()

@@ -26,6 +26,9 @@ type Buffer interface {
 // NewDotWriter returns a writer of one message to w.
 func NewDotWriter(w Buffer) *DotWriter { return &DotWriter{w: w} }
 
+// Reset makes it one that NewDotWriter has just returned.
+func (d *DotWriter) Reset(w Buffer) { *d = DotWriter{w: w} }
+
 // Octets is the size of what has been written, with CRLF line ends, that of the last
 // line included.
 func (d *DotWriter) Octets() int64 {

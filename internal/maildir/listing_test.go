@@ -478,7 +478,7 @@ func TestFilesAreConfined(t *testing.T) {
 		if err := os.Symlink(outside, filepath.Join(dir, "link")); err != nil && !errors.Is(err, fs.ErrExist) {
 			t.Fatal(err)
 		}
-		if r, err := s.root.OpenRead(path); err == nil {
+		if r, err := s.root.OpenRead(path, -1); err == nil {
 			r.Close()
 			t.Errorf("%s opens", path)
 		}

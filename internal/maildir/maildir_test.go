@@ -397,9 +397,9 @@ type disturbed struct {
 	before func(op, name string)
 }
 
-func (d disturbed) OpenRead(name string) (io.ReadCloser, error) {
+func (d disturbed) OpenRead(name string, size int64) (io.ReadCloser, error) {
 	d.before("read", filepath.Join(d.path, name))
-	return d.Dir.OpenRead(name)
+	return d.Dir.OpenRead(name, size)
 }
 
 func (d disturbed) OpenDir(name string) (disk.Dir, error) {

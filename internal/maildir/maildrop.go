@@ -87,19 +87,19 @@ func (m *Maildrop) Open(i int) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	size, ok := m.diskSize(m.messages[i])
-	if !ok {
-		size = -1
-	}
-	return &sizedReader{f, size}, nil
+	return f, nil
 }
 
 // openRead opens the file of message i, through its directory if that can be kept
 // open: a path takes the system longer.
 func (m *Maildrop) openRead(i int) (io.ReadCloser, error) {
 	msg := m.messages[i]
+	size, ok := m.diskSize(msg)
+	if !ok {
+		size = -1
+	}
 	if msg.dir >= firstOriginals {
-		return m.store.root.OpenRead(m.path(msg))
+		return m.store.root.OpenRead(m.path(msg), size)
 	}
 	if m.open[msg.dir] == nil && m.store.keepDir() {
 		dir, err := m.store.root.OpenDir(m.dirs[msg.dir])
@@ -110,9 +110,9 @@ func (m *Maildrop) openRead(i int) (io.ReadCloser, error) {
 		m.open[msg.dir] = dir
 	}
 	if dir := m.open[msg.dir]; dir != nil {
-		return dir.OpenRead(m.name(msg))
+		return dir.OpenRead(m.name(msg), size)
 	}
-	return m.store.root.OpenRead(m.path(msg))
+	return m.store.root.OpenRead(m.path(msg), size)
 }
 
 // closeDirs lets go of the directories, of which others may have taken the place.

@@ -217,21 +217,6 @@ func (w *wireReader) convert(p []byte) int {
 	return n
 }
 
-// sizedReader reads a file whose name tells its size. It spares the last read, for
-// the end: a short one at the size that the file is to have tells as much.
-type sizedReader struct {
-	io.ReadCloser
-	left int64 // negative if the size is not known
-}
-
-func (s *sizedReader) Read(p []byte) (n int, err error) {
-	n, err = s.ReadCloser.Read(p)
-	if s.left -= int64(n); s.left == 0 && n < len(p) && err == nil {
-		err = io.EOF
-	}
-	return n, err
-}
-
 // wireSize counts what a stored message, written to it, has on the wire.
 type wireSize struct {
 	disk, added int64

@@ -57,7 +57,7 @@ func (d dir) do(op, name string, f func() error) error {
 
 func (d dir) Open(name string) (disk.File, error) { return d.OpenFile(name, os.O_RDONLY, 0) }
 
-func (d dir) OpenRead(name string) (io.ReadCloser, error) { return d.Open(name) }
+func (d dir) OpenRead(name string, _ int64) (io.ReadCloser, error) { return d.Open(name) }
 
 func (d dir) OpenFile(name string, flag int, perm fs.FileMode) (disk.File, error) {
 	var opened *file
