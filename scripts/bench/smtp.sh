@@ -143,19 +143,19 @@ against_postfix() {
 }
 
 # large compares messages of 1 MiB with files of that size that dd writes and
-# syncs, as many at once.
+# syncs, as many at once. The files stay until the end: what is deleted keeps the
+# disk busy for a while (ext4 with discard).
 large() {
   local round began
   for round in $(seq "$runs"); do
     send xm 8 200 1048576 >>rate.large
-    mkdir -p dd
+    mkdir "dd.$round"
     began=$(date +%s.%N)
-    seq 200 | xargs -P 8 -I{} dd if=/dev/zero "of=dd/{}" bs=1M count=1 conv=fsync status=none
+    seq 200 | xargs -P 8 -I{} dd if=/dev/zero "of=dd.$round/{}" bs=1M count=1 conv=fsync status=none
     awk -v a="$began" -v b="$(date +%s.%N)" 'BEGIN {print 200 / (b - a)}' >>rate.dd
     began=$(date +%s.%N)
-    dd if=/dev/zero of=dd/one bs=1M count=200 conv=fsync status=none
+    dd if=/dev/zero "of=dd.$round/one" bs=1M count=200 conv=fsync status=none
     awk -v a="$began" -v b="$(date +%s.%N)" 'BEGIN {print 200 / (b - a)}' >>rate.dd1
-    rm -r dd
   done
   local x d one
   x=$(middle rate.large 2) d=$(middle rate.dd 1) one=$(middle rate.dd1 1)
