@@ -47,16 +47,10 @@ func (s *sharedSync) sync(mark int) error { return s.syncWhile(mark, func(bool) 
 // whether the sync waits for it: one that is under way does not.
 func (s *sharedSync) syncWhile(mark int, meanwhile func(first bool)) error {
 	t, first := s.join()
-	meanwhile(first)
-	if first {
-		s.run(t)
-	} else {
-		select {
-		case <-t.lead:
-			s.run(t)
-		case <-t.done:
-		}
-	}
+	func() {
+		defer s.await(t, first) // also in a panic: others may wait for us to run it
+		meanwhile(first)
+	}()
 	if t.err != nil {
 		return t.err
 	}
@@ -77,6 +71,18 @@ func (s *sharedSync) join() (t *turn, first bool) {
 		s.next = newTurn()
 	}
 	return s.next, first
+}
+
+// await returns when a turn is over, which it runs if that is for it to do.
+func (s *sharedSync) await(t *turn, first bool) {
+	if !first {
+		select {
+		case <-t.lead:
+		case <-t.done:
+			return
+		}
+	}
+	s.run(t)
 }
 
 func newTurn() *turn { return &turn{lead: make(chan struct{}, 1), done: make(chan struct{})} }
