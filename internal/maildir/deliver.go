@@ -104,21 +104,18 @@ func (d *Delivery) Commit() error {
 	if err != nil {
 		return err
 	}
-	if recorded == nil {
-		if err := d.write(content); err != nil {
-			return err
-		}
-		began := time.Now()
-		err := d.file.Sync()
-		if d.store.synced(began, err); err != nil {
-			return err
-		}
-		return d.publish(name, true)
+	if recorded != nil {
+		return d.commitRecorded(recorded, name, content)
 	}
+	return d.commitSynced(name, content)
+}
+
+// commitRecorded is Commit for a message that is in the journal.
+func (d *Delivery) commitRecorded(recorded *entry, name string, content []byte) error {
+	defer recorded.done()
 	// Nobody sees the file before its record is durable, but it may be written.
 	var written error
 	if err := recorded.sync(func() { written = d.write(content) }); err != nil {
-		recorded.done()
 		return errors.Join(err, written)
 	}
 	if written == nil {
@@ -127,8 +124,20 @@ func (d *Delivery) Commit() error {
 	if written != nil {
 		return errors.Join(written, recorded.cancel())
 	}
-	recorded.done()
 	return nil
+}
+
+// commitSynced is Commit for a message that has syncs of its own.
+func (d *Delivery) commitSynced(name string, content []byte) error {
+	if err := d.write(content); err != nil {
+		return err
+	}
+	began := time.Now()
+	err := d.file.Sync()
+	if d.store.synced(began, err); err != nil {
+		return err
+	}
+	return d.publish(name, true)
 }
 
 // write puts what is in memory of the message into its file.

@@ -95,7 +95,7 @@ type entry struct {
 }
 
 // add records a message, which sync makes durable. The caller puts it into its maildrops
-// then and calls done, or cancel. Nothing of it was written there before.
+// then, or calls cancel, and calls done in any case. Nothing of it was written there before.
 func (j *journal) add(r *record) (*entry, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -164,12 +164,8 @@ func (e *entry) sync(meanwhile func()) error {
 	})
 }
 
-// done takes note that a message is in its maildrops, or in none. Nothing
-// happens for a nil entry.
+// done takes note that a message is in its maildrops, or in none.
 func (e *entry) done() {
-	if e == nil {
-		return
-	}
 	j := e.journal
 	defer j.entries.Done()
 	j.mu.Lock()
@@ -180,12 +176,7 @@ func (e *entry) done() {
 	}
 }
 
-// cancel takes a message back that could not be put into its maildrops. Nothing
-// happens for a nil entry.
+// cancel takes a message back that could not be put into its maildrops.
 func (e *entry) cancel() error {
-	if e == nil {
-		return nil
-	}
-	defer e.done()
 	return e.journal.strike(e.record.maildrops, []string{e.record.name})
 }
