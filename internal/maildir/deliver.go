@@ -192,9 +192,19 @@ func (d *Delivery) publish(name string, sync bool) error {
 		d.store.leave(l.drop)
 	}
 	for _, maildrop := range d.linked {
-		err = errors.Join(err, d.store.root.Remove(path.Join(maildrop, "new", name)))
+		err = errors.Join(err, d.store.takeBack(maildrop, name))
 	}
 	return err
+}
+
+// takeBack removes a message from a maildrop. Where that is still open it takes no
+// descriptor: that there are none left may be why the message can't be delivered.
+func (s *Store) takeBack(maildrop, name string) error {
+	if d := s.kept(maildrop); d != nil {
+		defer s.leave(d)
+		return d.new.Remove(name)
+	}
+	return s.root.Remove(path.Join(maildrop, "new", name))
 }
 
 // link is a message's name in a maildrop.

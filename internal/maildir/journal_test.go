@@ -202,6 +202,53 @@ func TestManyRecipients(t *testing.T) {
 	}
 }
 
+// However few descriptors are left, a message that gets into one maildrop gets into
+// the other too, or is taken back.
+func TestFewDescriptors(t *testing.T) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	for _, direct := range []bool{false, true} {
+		s, err := New(t.TempDir(), "host")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.NoJournal = direct
+		if err := store(s, strings.NewReader("hello\r\n"), "alice"); err != nil {
+			t.Fatal(err)
+		}
+		want := int64(1)
+		for free := range 12 {
+			bob := fmt.Sprint("bob", free)
+			if err := s.prepare(bob); err != nil {
+				t.Fatal(err)
+			}
+			low := limit
+			low.Cur = uint64(openFiles(t)-1) + uint64(free) // ReadDir had one of them
+			if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &low); err != nil {
+				t.Fatal(err)
+			}
+			stored := store(s, strings.NewReader("hello\r\n"), "alice", bob)
+			if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+				t.Fatal(err)
+			}
+			if stored == nil {
+				want++
+			}
+			if u, err := s.Usage("alice"); err != nil || u.Messages != want {
+				t.Fatalf("direct %v, %d left: %v, and alice has %v, %v", direct, free, stored, u, err)
+			}
+		}
+		if want == 1 || want == 13 {
+			t.Errorf("the test proves nothing: %d messages", want)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func openFiles(t *testing.T) int {
 	t.Helper()
 	fds, err := os.ReadDir("/proc/self/fd")
