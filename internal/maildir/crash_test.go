@@ -54,6 +54,7 @@ var scenarios = map[string]func(*testing.T, *crashed){
 	"shared failure":   sharedFailure,
 	"two disks":        func(t *testing.T, c *crashed) { unlinkable(t, c, syscall.EXDEV) },
 	"no /proc":         func(t *testing.T, c *crashed) { unlinkable(t, c, errors.ErrUnsupported) },
+	"no hard links":    func(t *testing.T, c *crashed) { unlinkable(t, c, syscall.EPERM) },
 }
 
 // unlinkable has a maildrop to which no link leads from the other.

@@ -56,13 +56,13 @@ func (m *messageFile) link(to *drop, name string, last bool) (err error) {
 			m.tmp = ""
 		}
 	}
-	if errors.Is(err, errors.ErrUnsupported) {
+	switch {
+	case errors.Is(err, errors.ErrUnsupported), errors.Is(err, syscall.EPERM): // no hard links, or not for us
 		m.home.named.Store(true)
+	case !errors.Is(err, syscall.EXDEV):
+		return err
 	}
-	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EXDEV) {
-		return m.copy(to, name)
-	}
-	return err
+	return m.copy(to, name)
 }
 
 // copy is link for a maildrop to which no link leads: that of another file system, say.
