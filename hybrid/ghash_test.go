@@ -112,7 +112,7 @@ func TestFarPieces(t *testing.T) {
 	start := counterBlock(iv, 2)
 	stream := cipher.NewCTR(g.block, start[:])
 	skip := make([]byte, 1<<20)
-	for range 5 << 30 / len(skip) {
+	for range int64(5<<30) / int64(len(skip)) {
 		stream.XORKeyStream(skip, skip)
 	}
 	stream.XORKeyStream(want, want)

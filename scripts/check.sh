@@ -13,6 +13,7 @@ unformatted=$(gofmt -l .)
 
 step go vet
 go vet ./...
+GOARCH=arm CGO_ENABLED=0 go vet ./... # where an int has 32 bits
 
 step staticcheck
 go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...

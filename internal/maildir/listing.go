@@ -208,7 +208,7 @@ func (l *listing) measured() map[string]int64 {
 
 // append adds a message whose file has that name.
 func (l *listing) append(m message, name string) error {
-	if l.names.Len() > math.MaxUint32-len(name) || len(l.dirs) > math.MaxUint16 {
+	if int64(l.names.Len()) > math.MaxUint32-int64(len(name)) || len(l.dirs) > math.MaxUint16 {
 		return errors.New("too many messages")
 	}
 	m.start, m.length = uint32(l.names.Len()), uint8(len(name))

@@ -102,7 +102,7 @@ func TestStampOfWholeSeconds(t *testing.T) {
 		settled bool
 	}{{time.Second, 0, false}, {4 * time.Second, 0, true}, {2 * time.Second, 1, true}} {
 		at := time.Now().Add(-c.age).Unix()
-		st := stamp{1, syscall.Timespec{Sec: at, Nsec: c.nanos}, syscall.Timespec{Sec: at, Nsec: c.nanos}}
+		st := stamp{1, syscall.NsecToTimespec(at*1e9 + c.nanos), syscall.NsecToTimespec(at*1e9 + c.nanos)}
 		if st.settled() != c.settled {
 			t.Errorf("of %v ago, with %d nanoseconds: %v", c.age, c.nanos, !c.settled)
 		}

@@ -1,10 +1,13 @@
+//go:build !arm && !ppc64 && !ppc64le
+
 // Command nosync runs a program whose fsync(2), fdatasync(2), syncfs(2) and
 // sync_file_range(2) do nothing, to measure what they cost:
 //
 //	nosync COMMAND [ARGUMENT...]
 //
 // The kernel answers them with success (seccomp(2)), so that the program is the
-// one that is measured otherwise, whatever it is written in. Linux only.
+// one that is measured otherwise, whatever it is written in. Linux only, and
+// where there is a sync_file_range.
 package main
 
 import (
