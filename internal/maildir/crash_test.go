@@ -241,7 +241,7 @@ func failureBeforeLink(t *testing.T, c *crashed) {
 	if err != nil || recorded == nil {
 		t.Fatal(recorded, err)
 	}
-	if err := errors.Join(recorded.sync(func() { err = d.write(content) }), err); err != nil {
+	if err := errors.Join(recorded.sync(func() { err = d.write(content, newUnnamedFile) }), err); err != nil {
 		t.Fatal(err)
 	}
 	c.failOnce("*")

@@ -45,30 +45,36 @@ func (s *Store) Begin(maildrops []string) (*Delivery, error) {
 type spilled struct{ *Delivery }
 
 func (s spilled) Write(p []byte) (int, error) {
-	if err := s.makeFile(); err != nil {
+	if err := s.write(p, newNamedFile); err != nil {
 		return 0, err
 	}
-	return s.file.Write(p)
+	return len(p), nil
 }
 
-// makeFile makes the message's file, unless it is there.
-func (d *Delivery) makeFile() error {
-	if d.file != nil {
-		return nil
+// newFile is newNamedFile or newUnnamedFile.
+type newFile func(home *drop, unique string) (*messageFile, error)
+
+// write writes a part of the message to its file, which it makes first.
+func (d *Delivery) write(p []byte, create newFile) error {
+	if d.file == nil {
+		err := d.makeFile(d.store.use, create)
+		if errors.Is(err, fs.ErrNotExist) { // somebody removed the maildrop
+			err = d.makeFile(d.store.useNow, create)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	err := d.makeFileIn(d.store.use)
-	if errors.Is(err, fs.ErrNotExist) { // somebody removed the maildrop
-		err = d.makeFileIn(d.store.useNow)
-	}
+	_, err := d.file.Write(p)
 	return err
 }
 
-func (d *Delivery) makeFileIn(use func(maildrop string) (*drop, error)) error {
+func (d *Delivery) makeFile(use func(maildrop string) (*drop, error), create newFile) error {
 	home, err := use(d.maildrops[0])
 	if err != nil {
 		return err
 	}
-	if d.file, err = newMessageFile(home, d.unique); err != nil {
+	if d.file, err = create(home, d.unique); err != nil {
 		d.store.leave(home)
 		return err
 	}
@@ -115,7 +121,7 @@ func (d *Delivery) commitRecorded(recorded *entry, name string, content []byte) 
 	defer recorded.done()
 	// Nobody sees the file before its record is durable, but it may be written.
 	var written error
-	if err := recorded.sync(func() { written = d.write(content) }); err != nil {
+	if err := recorded.sync(func() { written = d.write(content, newUnnamedFile) }); err != nil {
 		return errors.Join(err, written)
 	}
 	if written == nil {
@@ -129,7 +135,7 @@ func (d *Delivery) commitRecorded(recorded *entry, name string, content []byte) 
 
 // commitSynced is Commit for a message that has syncs of its own.
 func (d *Delivery) commitSynced(name string, content []byte) error {
-	if err := d.write(content); err != nil {
+	if err := d.write(content, newNamedFile); err != nil {
 		return err
 	}
 	began := time.Now()
@@ -138,12 +144,6 @@ func (d *Delivery) commitSynced(name string, content []byte) error {
 		return err
 	}
 	return d.publish(name, true)
-}
-
-// write puts what is in memory of the message into its file.
-func (d *Delivery) write(content []byte) error {
-	_, err := spilled{d}.Write(content)
-	return err
 }
 
 // record puts the message into the journal. It returns nil if it is not for the

@@ -74,7 +74,7 @@ func TestFaults(t *testing.T) {
 func testFaults(t *testing.T, direct, named bool) {
 	faults := slices.Concat(faults,
 		map[bool][]fault{true: directFaults, false: journalFaults}[direct],
-		map[bool][]fault{true: namedFaults, false: unnamedFaults}[named])
+		map[bool][]fault{true: namedFaults, false: unnamedFaults}[named || direct])
 	for _, prepared := range []bool{false, true} {
 		for _, f := range faults {
 			t.Run(fmt.Sprintf("%s %s %v prepared %v", f.op, f.below, f.err, prepared), func(t *testing.T) {

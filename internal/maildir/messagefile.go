@@ -11,31 +11,46 @@ import (
 	"xm/internal/safefile"
 )
 
-// messageFile is the file of a message that is on its way. It has no name, so that a crash
-// leaves nothing of it, and it needs no second directory; where the disk has no
-// such files, it has one in tmp.
+// messageFile is the file of a message that is on its way.
 type messageFile struct {
 	disk.File
 	home *drop  // where it was made
 	tmp  string // its name in home.tmp; "" if it has none
 }
 
-// newMessageFile makes the file in a maildrop. It is called unique if it needs a name.
-func newMessageFile(home *drop, unique string) (*messageFile, error) {
-	m := &messageFile{home: home}
-	err := errors.ErrUnsupported
-	if !home.named.Load() {
-		m.File, err = home.new.CreateUnnamed(0o600)
-	}
-	if errors.Is(err, errors.ErrUnsupported) {
-		home.named.Store(true)
-		m.tmp = unique
-		m.File, err = home.tmp.OpenFile(unique, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	}
+// newNamedFile makes the file in the tmp of a maildrop.
+func newNamedFile(home *drop, unique string) (*messageFile, error) {
+	f, err := home.tmp.OpenFile(unique, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	if err := safefile.GiveTo(m.File, home.inode); err != nil {
+	return given(&messageFile{f, home, unique})
+}
+
+// newUnnamedFile makes a file without a name, which needs no second directory, and of
+// which a crash leaves nothing. Where the disk has no such files, it is called unique.
+//
+// It is for what is in the journal until all of the disk has been synced: an ext4 without
+// a journal of its own does not sync, with a directory, that its files have got a name,
+// and takes one that had none when it was synced for deleted.
+func newUnnamedFile(home *drop, unique string) (*messageFile, error) {
+	if home.named.Load() {
+		return newNamedFile(home, unique)
+	}
+	f, err := home.new.CreateUnnamed(0o600)
+	switch {
+	case err == nil:
+		return given(&messageFile{f, home, ""})
+	case errors.Is(err, errors.ErrUnsupported):
+		home.named.Store(true)
+		return newNamedFile(home, unique)
+	}
+	return nil, err
+}
+
+// given gives the file to the owner of its maildrop.
+func given(m *messageFile) (*messageFile, error) {
+	if err := safefile.GiveTo(m.File, m.home.inode); err != nil {
 		m.discard()
 		return nil, err
 	}

@@ -31,6 +31,7 @@ type piece struct {
 	target int
 	offset int // of a file: there it has data, and at least that length
 	data   []byte
+	linked bool // of a file: it has got a name
 }
 
 const sectorSize = 512
@@ -193,7 +194,7 @@ func (d *Disk) after(pieces []piece, kept []bool) *Disk {
 	state := &Disk{synced: map[string]int{}}
 	long := time.Now().Add(-time.Hour) // at rest
 	for _, n := range d.inodes {
-		fresh := &inode{mode: n.mode, changed: long}
+		fresh := &inode{mode: n.mode, changed: long, unnamed: n.unnamed}
 		if n.mode.IsDir() {
 			fresh.names = map[string]int{}
 		}
@@ -205,6 +206,8 @@ func (d *Disk) after(pieces []piece, kept []bool) *Disk {
 		}
 		n := state.inodes[p.inode]
 		switch {
+		case p.linked:
+			n.linked = true
 		case p.name == "":
 			n.content = overwrite(n.content, p.offset, p.data)
 		case p.target == none:
@@ -212,6 +215,11 @@ func (d *Disk) after(pieces []piece, kept []bool) *Disk {
 		default:
 			n.names[p.name] = p.target
 		}
+	}
+	for _, n := range state.inodes {
+		maps.DeleteFunc(n.names, func(_ string, target int) bool {
+			return state.inodes[target].unnamed && !state.inodes[target].linked
+		})
 	}
 	return state
 }
@@ -221,7 +229,7 @@ func (d *Disk) after(pieces []piece, kept []bool) *Disk {
 func (d *Disk) Continue(notes []any) *Disk {
 	next := &Disk{synced: map[string]int{}}
 	for i, n := range d.inodes {
-		next.inodes = append(next.inodes, &inode{n.mode, slices.Clone(n.content), maps.Clone(n.names), n.changed})
+		next.inodes = append(next.inodes, &inode{mode: n.mode, content: slices.Clone(n.content), names: maps.Clone(n.names), changed: n.changed})
 		e := event{inode: i, pieces: []piece{{inode: i, data: slices.Clone(n.content)}}}
 		for _, name := range slices.Sorted(maps.Keys(n.names)) {
 			e.pieces = append(e.pieces, piece{inode: i, name: name, target: n.names[name]})

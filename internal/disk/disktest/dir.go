@@ -133,6 +133,7 @@ func (d dir) CreateUnnamed(perm fs.FileMode) (disk.File, error) {
 	var created *file
 	err := d.do("open", name, func() error {
 		created = &file{disk: d.disk, inode: d.disk.newInode(perm), path: path.Join(d.path, name)}
+		d.disk.inodes[created.inode].unnamed = true
 		return nil
 	})
 	if err != nil {
@@ -150,7 +151,9 @@ func (d dir) LinkFile(f disk.File, name string) error {
 		if _, ok := d.disk.inodes[in].names[last]; ok {
 			return syscall.EEXIST
 		}
-		d.disk.name(in, last, f.(*file).inode)
+		n := f.(*file).inode
+		d.disk.name(in, last, n)
+		d.disk.log = append(d.disk.log, event{inode: n, pieces: []piece{{inode: n, linked: true}}})
 		return nil
 	})
 }

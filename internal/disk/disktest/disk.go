@@ -6,7 +6,9 @@
 // 512-octet sector of a write, the growth of the file, and each name that is made
 // or removed is durable or not, independently of all others. A rename is a
 // name made in one directory and one removed from another. What an fsync that
-// failed should have made durable stays uncertain for ever.
+// failed should have made durable stays uncertain for ever. A file that was made without
+// a name is lost if a name is durable that it has got, but not, by an fsync of the file,
+// that it has one.
 package disktest
 
 import (
@@ -57,6 +59,8 @@ type inode struct {
 	content []byte
 	names   map[string]int // of a directory
 	changed time.Time
+	unnamed bool // it was made without a name
+	linked  bool // it is known that it has got one
 }
 
 // New returns an empty disk.
