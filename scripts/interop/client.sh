@@ -6,7 +6,7 @@ need "$python" openssl
 here=$repo/scripts/interop
 . "$here/postfix.sh"
 . "$here/dovecot.sh"
-trap 'stop_dovecots; finish' EXIT
+cleanups+=(stop_dovecots)
 export LC_ALL=C.UTF-8
 
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key.pem -out cert.pem -days 2 \
@@ -87,7 +87,7 @@ exchanges() { # what works with any server
   check "$1: it arrives" arrives "Hello by $4"
   check "$1: it is read" reads 'Some text: ä'
   check "$1: an attachment" person alice send bob -s "File by $4" -a file.bin 'See it.'
-  check "$1: it arrives" arrives 'Encrypted message' # a list does not download it for its subject
+  check "$1: it arrives" arrives - # it is not downloaded for its subject, and the one outside is nobody's
   rm -rf saved
   check "$1: it is read" reads 'See it.'
   check "$1: octet for octet" cmp file.bin saved/file.bin

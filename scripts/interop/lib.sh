@@ -4,9 +4,13 @@ python=/usr/bin/python3 # Debian's, which has Debian's modules
 cases=0 failed=0
 title='' before=0
 servers=() postfixes=()
+cleanups=() # of the parts: functions that finish calls
 
+# finish is what runs at the exit, whose code it keeps. Parts set no trap of
+# their own, in which that code would be lost: they add to cleanups.
 finish() {
-  code=$?
+  local code=$? cleanup
+  for cleanup in "${cleanups[@]}"; do "$cleanup"; done
   stop_servers
   rm -rf "$work"
   exit "$code"

@@ -4,7 +4,8 @@ need tmux "$python"
 export LC_ALL=C.UTF-8
 screens=0
 tmux=(tmux -S "$PWD/tmux.$screens" -f /dev/null) # a server for each screen
-trap '"${tmux[@]}" kill-server 2>/dev/null || true; finish' EXIT
+close_terminal() { "${tmux[@]}" kill-server 2>/dev/null || true; }
+cleanups+=(close_terminal)
 
 echo 'correct horse' >password
 serve server --keys server --data data serve --listen smtp=127.0.0.1:0 --listen pop3=127.0.0.1:0 --listen regd=127.0.0.1:0
@@ -19,7 +20,7 @@ person bob xm login bob --smtp "$smtp" --pop3 "$pop3" --password-file ../passwor
 
 # open NAME COMMAND: a terminal in which NAME runs it.
 open() {
-  "${tmux[@]}" kill-server 2>/dev/null || true
+  close_terminal
   screens=$((screens + 1))
   tmux=(tmux -S "$PWD/tmux.$screens" -f /dev/null)
   person "$1" "${tmux[@]}" new-session -d -x 100 -y 40 "$2; echo exit code \$?; exec sleep 1000"
@@ -84,4 +85,4 @@ titled() { [ "$("${tmux[@]}" display-message -p '#{pane_title}')" != owned ]; }
 check 'no title was set' titled
 plain_text() { ! "${tmux[@]}" capture-pane -p -e -S - | grep -q $'\e\[31m'; }
 check 'no colour was set' plain_text
-"${tmux[@]}" kill-server
+close_terminal
