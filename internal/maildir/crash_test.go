@@ -61,13 +61,13 @@ var scenarios = map[string]func(*testing.T, *crashed){
 func unlinkable(t *testing.T, c *crashed, why error) {
 	c.prepare("alice")
 	c.prepare("bob")
-	c.disk.Fault = func(op, name string) error {
+	c.disk.SetFault(func(op, name string) error {
 		if op == "link" && strings.HasPrefix(name, "bob/new/") {
-			c.disk.Fault = nil
+			c.disk.SetFault(nil)
 			return why
 		}
 		return nil
-	}
+	})
 	c.deliver("one", 100, "alice", "bob")
 	if m, err := c.store.Usage("bob"); err != nil || m.Messages != 1 {
 		t.Errorf("%v, %v", m, err)
@@ -143,25 +143,25 @@ func failedCheckpoint(t *testing.T, c *crashed) {
 func duringCheckpoint(t *testing.T, c *crashed) {
 	c.prepare("alice")
 	c.deliver("one", 100, "alice")
-	c.disk.During = func(name string) {
+	c.disk.SetDuring(func(name string) {
 		if name == "*" {
-			c.disk.During = nil
+			c.disk.SetDuring(nil)
 			c.deliver("two", 100, "alice")
 		}
-	}
+	})
 	c.checkpoint()
 }
 
 // beforeLink has a half asked to begin anew while a message of it is in no maildrop.
 func beforeLink(t *testing.T, c *crashed) {
 	c.prepare("alice")
-	c.disk.Fault = func(op, name string) error {
+	c.disk.SetFault(func(op, name string) error {
 		if op == "link" {
-			c.disk.Fault = nil
+			c.disk.SetFault(nil)
 			c.checkpoint()
 		}
 		return nil
-	}
+	})
 	c.deliver("one", 100, "alice")
 	c.store.journal.checkpoints.Wait()
 	if end := c.store.journal.halves[0].end; end != headerSize {
@@ -215,9 +215,9 @@ func failedRescue(t *testing.T, c *crashed) {
 
 // failCheckpoint has a checkpoint fail for good.
 func (c *crashed) failCheckpoint() {
-	c.disk.Fault = fault{"sync", "*", syscall.EIO}.meets
+	c.disk.SetFault(fault{"sync", "*", syscall.EIO}.meets)
 	c.checkpoint()
-	c.disk.Fault = nil
+	c.disk.SetFault(nil)
 }
 
 // failureBeforeLink loses what a delivery has written that is in no maildrop yet, when
@@ -403,7 +403,7 @@ func together(t *testing.T, c *crashed) {
 	synctest.Test(t, func(t *testing.T) {
 		var all sync.WaitGroup
 		come := [][]string{{"two", "three"}, {"four"}}
-		c.disk.During = func(name string) {
+		c.disk.SetDuring(func(name string) {
 			if name == c.synced() && len(come) > 0 {
 				for _, id := range come[0] {
 					all.Go(func() { c.deliver(id, 100, "alice") })
@@ -411,10 +411,10 @@ func together(t *testing.T, c *crashed) {
 				come = come[1:]
 				synctest.Wait() // they have linked
 			}
-		}
+		})
 		c.deliver("one", 100, "alice")
 		all.Wait()
-		c.disk.During = nil
+		c.disk.SetDuring(nil)
 	})
 	if n := c.disk.Synced(c.synced()) - before; n != 3 {
 		t.Errorf("%d fsyncs for four deliveries", n)
@@ -489,14 +489,14 @@ func checkRepair(root disk.Dir, isRepaired bool) error {
 
 // anotherProcess finds what one that was killed left, which is not durable.
 func anotherProcess(t *testing.T, c *crashed) {
-	c.disk.Fault = func(op, name string) error {
+	c.disk.SetFault(func(op, name string) error {
 		if op == "sync" {
 			return disktest.ErrKilled
 		}
 		return nil
-	}
+	})
 	c.deliver("one", 100, "alice")
-	c.disk.Fault = nil
+	c.disk.SetFault(nil)
 	c.open()
 	c.deliver("two", 100, "alice")
 }
@@ -516,12 +516,12 @@ func failedSync(t *testing.T, c *crashed) {
 // failOnce lets the next sync below a name fail.
 func (c *crashed) failOnce(below string) {
 	var failed atomic.Bool
-	c.disk.Fault = func(op, name string) error {
+	c.disk.SetFault(func(op, name string) error {
 		if op == "sync" && (name == below || strings.HasPrefix(name, below+"/")) && !failed.Swap(true) {
 			return syscall.EIO
 		}
 		return nil
-	}
+	})
 }
 
 // sharedFailure has a delivery come while an fsync is under way that will fail,
@@ -530,14 +530,14 @@ func sharedFailure(t *testing.T, c *crashed) {
 	c.prepare("alice")
 	synctest.Test(t, func(t *testing.T) {
 		var all sync.WaitGroup
-		c.disk.During = func(name string) {
+		c.disk.SetDuring(func(name string) {
 			if name == c.synced() {
-				c.disk.During = nil
+				c.disk.SetDuring(nil)
 				all.Go(func() { c.deliver("two", 100, "alice") })
 				synctest.Wait() // it has linked
 				c.failOnce(c.synced())
 			}
-		}
+		})
 		c.deliver("one", 100, "alice")
 		all.Wait()
 	})

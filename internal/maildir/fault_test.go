@@ -89,17 +89,17 @@ func testFaults(t *testing.T, direct, named bool) {
 						t.Fatal(err)
 					}
 				}
-				met := false
-				d.Fault = func(op, name string) error {
+				var met atomic.Bool
+				d.SetFault(func(op, name string) error {
 					if op == f.op && (name == f.below || strings.HasPrefix(name, f.below+"/")) {
-						met = true
+						met.Store(true)
 						return f.err
 					}
 					return nil
-				}
+				})
 				err := store(s, strings.NewReader("during\r\n"), "alice", "bob")
-				d.Fault = nil
-				if !met && prepared { // what is open already needs no opening
+				d.SetFault(nil)
+				if !met.Load() && prepared { // what is open already needs no opening
 					return
 				}
 				if !errors.Is(err, f.err) {
@@ -157,12 +157,12 @@ func TestFailedDeletion(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer m.Close()
-		d.Fault = func(is, name string) error {
+		d.SetFault(func(is, name string) error {
 			if is == op {
 				return syscall.EIO
 			}
 			return nil
-		}
+		})
 		if err := m.Delete([]int{0}); !errors.Is(err, syscall.EIO) {
 			t.Errorf("%s failed: %v", op, err)
 		}
@@ -176,18 +176,18 @@ func TestFaultAtLogin(t *testing.T) {
 	if err := store(s, strings.NewReader("hello\r\n"), "alice"); err != nil {
 		t.Fatal(err)
 	}
-	d.Fault = func(op, name string) error {
+	d.SetFault(func(op, name string) error {
 		if op == "open" && name == "alice/cur" {
 			return syscall.EIO
 		}
 		return nil
-	}
+	})
 	for range 2 {
 		if _, err := s.Open([]string{"alice"}); !errors.Is(err, syscall.EIO) {
 			t.Errorf("it could not be listed: %v", err)
 		}
 	}
-	d.Fault = nil
+	d.SetFault(nil)
 	open(t, s, "alice").Close()
 }
 
@@ -207,12 +207,12 @@ func TestUnreadableMessage(t *testing.T) {
 		if _, err := f.Write([]byte("x\n")); err != nil {
 			t.Fatal(err)
 		}
-		d.Fault = func(op, name string) error {
+		d.SetFault(func(op, name string) error {
 			if op == "open" && name == "alice/cur/1.foreign" {
 				return fault
 			}
 			return nil
-		}
+		})
 		m := open(t, s, "alice")
 		if m.Len() != 2 {
 			t.Fatalf("%d messages", m.Len())
@@ -224,19 +224,19 @@ func TestUnreadableMessage(t *testing.T) {
 			t.Errorf("read %q, %v", text, err)
 		}
 		m.Close()
-		d.Fault = nil
+		d.SetFault(nil)
 		m = open(t, s, "alice")
 		if text, err := content(m, 0); err != nil || text != "x\r\n" {
 			t.Errorf("read %q, %v", text, err)
 		}
 		m.Close()
 		// Trouble that is not the file's is no reason to guess its size.
-		d.Fault = func(op, name string) error {
+		d.SetFault(func(op, name string) error {
 			if op == "open" && name == "alice/cur/1.foreign" {
 				return syscall.EMFILE
 			}
 			return nil
-		}
+		})
 		if _, err := On(d.Root(), "host").Open([]string{"alice"}); !errors.Is(err, syscall.EMFILE) {
 			t.Errorf("without descriptors: %v", err)
 		}
@@ -303,7 +303,7 @@ func TestNoJournal(t *testing.T) {
 			s := On(d.Root(), "host")
 			troubles := 0
 			s.Trouble = func(error) { troubles++ }
-			d.Fault = f.meets
+			d.SetFault(f.meets)
 			for range 2 {
 				if err := store(s, strings.NewReader("during\r\n"), "alice", "bob"); err != nil {
 					t.Error(err)
@@ -312,7 +312,7 @@ func TestNoJournal(t *testing.T) {
 			if troubles != 1 {
 				t.Errorf("%s %s: %d reports", f.op, f.below, troubles)
 			}
-			d.Fault = nil
+			d.SetFault(nil)
 			time.Sleep(again)
 			if err := store(s, strings.NewReader("after\r\n"), "alice", "bob"); err != nil {
 				t.Error(err)
@@ -344,12 +344,12 @@ func TestFailedCheckpoints(t *testing.T) {
 		var troubles atomic.Int32
 		s.Trouble = func(error) { troubles.Add(1) }
 		var mended atomic.Bool
-		d.Fault = func(op, name string) error {
+		d.SetFault(func(op, name string) error {
 			if mended.Load() {
 				return nil
 			}
 			return fault{"sync", "*", syscall.EIO}.meets(op, name)
-		}
+		})
 		var want []string
 		for i := range 30 {
 			text := body(fmt.Sprintf("number-%d", i), 600)

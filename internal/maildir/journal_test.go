@@ -285,13 +285,13 @@ func recoverAndCrash(after *disktest.Disk, notes []any, failures int) error {
 	again := after.Continue(notes)
 	s := On(again.Root(), "host")
 	s.boot = "a later one"
-	again.Fault = func(op, name string) error {
+	again.SetFault(func(op, name string) error {
 		if op == "sync" && name == "*" && failures > 0 {
 			failures--
 			return syscall.EIO
 		}
 		return nil
-	}
+	})
 	for err := s.Recover(); err != nil; err = s.Recover() {
 		if !errors.Is(err, syscall.EIO) {
 			return err

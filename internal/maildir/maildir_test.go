@@ -236,12 +236,12 @@ func TestFirstLoginsWaitForNobody(t *testing.T) {
 	d := disktest.New()
 	s := On(d.Root(), "host")
 	asked, answer := make(chan struct{}), make(chan struct{})
-	d.During = func(name string) {
+	d.SetDuring(func(name string) {
 		if name == "alice" {
 			close(asked)
 			<-answer
 		}
-	}
+	})
 	login := func(user string) <-chan error {
 		done := make(chan error, 1)
 		go func() {

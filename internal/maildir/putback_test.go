@@ -20,21 +20,22 @@ func rescued(t *testing.T, op, name string, meanwhile func(c *crashed), wait fun
 	c := &crashed{disk: disktest.New()}
 	c.open()
 	c.deliver("one", 100, "alice")
-	syncs := 0
-	c.disk.Fault = func(did, below string) error {
+	syncs, called := 0, false
+	c.disk.SetFault(func(did, below string) error {
 		switch {
 		case did == "sync" && below == "*":
 			if syncs++; syncs == 1 {
 				return syscall.EIO
 			}
 		case syncs == 1 && did == op && strings.HasPrefix(below, name):
-			c.disk.Fault = nil
+			c.disk.SetFault(nil)
+			called = true
 			meanwhile(c)
 		}
 		return nil
-	}
+	})
 	c.checkpoint()
-	if c.disk.Fault != nil {
+	if !called {
 		t.Fatal("nothing was put back")
 	}
 	wait()

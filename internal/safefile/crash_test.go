@@ -29,11 +29,11 @@ func happen(d *disktest.Disk) {
 	for _, c := range contents {
 		note(Replace(root, "f", []byte(c), 0o600), "f", c)
 	}
-	d.Fault = failOnce(d, false)
+	d.SetFault(failOnce(d, false))
 	for range 2 {
 		note(WriteNew(root, "key", []byte("key"), 0o600), "key", "key")
 	}
-	d.Fault = failOnce(d, true)
+	d.SetFault(failOnce(d, true))
 	for range 2 {
 		note(Mkdir(root, "d", 0o700), "d", "")
 	}
@@ -49,7 +49,7 @@ const movedKey = "key, moved"
 func failOnce(d *disktest.Disk, directory bool) func(op, name string) error {
 	return func(op, name string) error {
 		if op == "sync" && (name == ".") == directory {
-			d.Fault = nil
+			d.SetFault(nil)
 			return syscall.EIO
 		}
 		return nil

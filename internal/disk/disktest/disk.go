@@ -18,6 +18,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -29,12 +30,6 @@ var ErrKilled = errors.New("the process was killed")
 
 // Disk is a disk in memory. Its fields are set before it is used.
 type Disk struct {
-	// Fault, if not nil, is asked before each operation ("open", "write", "sync",
-	// "mkdir", "link", "remove") on a name, and makes it fail. A write that fails
-	// has written the first half.
-	Fault func(op, name string) error
-	// During, if not nil, is called while a sync of name is under way.
-	During func(name string)
 	// Ignored, if not nil, tells for the place of the program that syncs, as
 	// "file.go:line", that nothing is to come of it. If it never tells so, Crashes has
 	// nothing to check that is not checked without it.
@@ -44,6 +39,9 @@ type Disk struct {
 	Quick bool
 	// Named has no files without a name (disk.Dir.CreateUnnamed).
 	Named bool
+
+	asked  atomic.Pointer[func(op, name string) error] // see SetFault
+	during atomic.Pointer[func(name string)]           // see SetDuring
 
 	mu      sync.Mutex
 	inodes  []*inode // by number
@@ -89,11 +87,20 @@ func (d *Disk) touch(n *inode) {
 	n.changed = time.Now().Add(time.Duration(d.ticks))
 }
 
+// SetFault has f asked before each operation ("open", "write", "sync", "mkdir",
+// "link", "remove") on a name, which fails if f says so; a write that fails has
+// written the first half. It may be set while the disk is in use, and may be asked
+// by several at once. With nil, nothing fails.
+func (d *Disk) SetFault(f func(op, name string) error) { d.asked.Store(&f) }
+
+// SetDuring has f called while a sync of name is under way, as SetFault has.
+func (d *Disk) SetDuring(f func(name string)) { d.during.Store(&f) }
+
 func (d *Disk) fault(op, name string) error {
-	if d.Fault == nil {
-		return nil
+	if f := d.asked.Load(); f != nil && *f != nil {
+		return (*f)(op, name)
 	}
-	return d.Fault(op, name)
+	return nil
 }
 
 // walk finds the directory that a path leads to, and the last name of the path.
@@ -166,8 +173,8 @@ func (d *Disk) sync(inode int, name string) error {
 	began := len(d.log)
 	d.synced[name]++
 	d.mu.Unlock()
-	if d.During != nil {
-		d.During(name)
+	if during := d.during.Load(); during != nil && *during != nil {
+		(*during)(name)
 	}
 	err := d.fault("sync", name)
 	d.mu.Lock()
