@@ -162,10 +162,6 @@ func TestMountedMaildrop(t *testing.T) {
 
 // A message for a thousand takes few descriptors, with a journal and without.
 func TestManyRecipients(t *testing.T) {
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		t.Fatal(err)
-	}
 	for _, direct := range []bool{false, true} {
 		s, err := New(t.TempDir(), "host")
 		if err != nil {
@@ -176,21 +172,15 @@ func TestManyRecipients(t *testing.T) {
 		for i := range 300 {
 			all = append(all, fmt.Sprint("user", i))
 		}
-		low := limit
-		low.Cur = uint64(openFiles(t)) + 4*maxDrops + 2*mostUnsynced + 60
-		if low.Cur >= 4*uint64(len(all)) {
+		few := 4*maxDrops + 2*mostUnsynced + 60
+		if few >= 4*len(all) {
 			t.Fatal("the test proves nothing")
 		}
-		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &low); err != nil {
-			t.Fatal(err)
-		}
-		err = store(s, strings.NewReader("hello\r\n"), all...)
-		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-			t.Fatal(err)
-		}
-		if err != nil {
-			t.Errorf("direct %v: %v", direct, err)
-		}
+		withFiles(t, few, func() {
+			if err := store(s, strings.NewReader("hello\r\n"), all...); err != nil {
+				t.Errorf("direct %v: %v", direct, err)
+			}
+		})
 		for _, name := range all {
 			if u, err := s.Usage(name); err != nil || u.Messages != 1 {
 				t.Fatalf("%s has %v, %v", name, u, err)
@@ -205,10 +195,6 @@ func TestManyRecipients(t *testing.T) {
 // However few descriptors are left, a message that gets into one maildrop gets into
 // the other too, or is taken back.
 func TestFewDescriptors(t *testing.T) {
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		t.Fatal(err)
-	}
 	for _, direct := range []bool{false, true} {
 		s, err := New(t.TempDir(), "host")
 		if err != nil {
@@ -224,15 +210,8 @@ func TestFewDescriptors(t *testing.T) {
 			if err := s.prepare(bob); err != nil {
 				t.Fatal(err)
 			}
-			low := limit
-			low.Cur = uint64(openFiles(t)-1) + uint64(free) // ReadDir had one of them
-			if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &low); err != nil {
-				t.Fatal(err)
-			}
-			stored := store(s, strings.NewReader("hello\r\n"), "alice", bob)
-			if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-				t.Fatal(err)
-			}
+			var stored error
+			withFiles(t, free, func() { stored = store(s, strings.NewReader("hello\r\n"), "alice", bob) })
 			if stored == nil {
 				want++
 			}
@@ -249,13 +228,28 @@ func TestFewDescriptors(t *testing.T) {
 	}
 }
 
-func openFiles(t *testing.T) int {
+// withFiles calls f while the process can open so many files.
+func withFiles(t *testing.T, most int, f func()) {
 	t.Helper()
-	fds, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
-	return len(fds)
+	low := limit
+	for low.Cur = 0; most > 0; low.Cur++ { // the limit is one of numbers, which others may have
+		if _, err := unix.FcntlInt(uintptr(low.Cur), unix.F_GETFD, 0); err != nil {
+			most--
+		}
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &low); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+			t.Error(err)
+		}
+	}()
+	f()
 }
 
 // A crash in the midst of putting messages back loses nothing.
