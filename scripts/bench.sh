@@ -3,10 +3,10 @@
 #
 #   bench.sh crypto    encryption against age and gpg
 #   bench.sh pop3      the POP3 server against Dovecot
-#   bench.sh smtp      SMTP and the mail store against Postfix
+#   bench.sh smtp      SMTP and the mail store against Postfix and Dovecot
 #
 # Needs (Debian packages): for crypto age gnupg hyperfine time, for pop3 dovecot-pop3d,
-# for smtp postfix, and root for both. SIZE sets the size of the
+# for smtp postfix and dovecot-lmtpd, and root for both. SIZE sets the size of the
 # large file in MiB, RUNS how often each command runs; medians are printed.
 set -euo pipefail
 repo=$(cd "$(dirname "$0")/.." && pwd)

@@ -1,17 +1,19 @@
-# SMTP beside Postfix: part of bench.sh. Both write to Maildirs on the same file
-# system and sync each message before its 250; Postfix is an instance of its own,
-# with Debian's defaults and what is said below. The load is scripts/load's.
+# SMTP beside Postfix, and beside Dovecot's LMTP server, which is what delivers
+# where the two are used together: part of bench.sh. All write to Maildirs on the
+# same file system and sync each message before its 250; Postfix and Dovecot are
+# instances of their own, with Debian's defaults and what is said below. The load
+# is scripts/load's.
 #
-# Needs root, as Postfix does, and (Debian) postfix. RUNS rounds are made, in
-# each of which the servers take turns; medians are printed.
+# Needs root, as both do, and (Debian) postfix and dovecot-lmtpd. RUNS rounds are
+# made, in each of which the servers take turns; medians are printed.
 PATH=$PATH:/usr/sbin
 users=8
 
 smtp() {
-  need postfix python3 dd
-  [ "$(id -u)" = 0 ] || { echo 'bench.sh: Postfix needs root' >&2; exit 1; }
+  need postfix dovecot doveadm python3 dd
+  [ "$(id -u)" = 0 ] || { echo 'bench.sh: Postfix and Dovecot need root' >&2; exit 1; }
   (cd "$repo" && go build -o "$work/" . ./scripts/load ./scripts/nosync)
-  chmod 711 "$work" # Postfix's daemons pass through
+  chmod 711 "$work" # their daemons pass through
   # ext4 without a journal passes over inodes that were freed in the last minutes, one
   # after the other: those of Postfix's queue, and of the run before this, are not to
   # be in the way. The directories in $work are put far apart, by their names.
@@ -23,9 +25,10 @@ smtp() {
   xm_server xm
   xm_server nosync ./nosync
   postfix_server
+  dovecot_server
   printf 'Medians of %s, messages of 4 KiB to %s users; %s, %s cores, %s, load of others %s.\n\n' "$runs" "$users" \
     "$(date +%F)" "$(nproc)" "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)" "$(cut -d' ' -f1 /proc/loadavg)"
-  against_postfix
+  against_others
   large
   full_maildrop
   idle
@@ -109,13 +112,54 @@ CF
   drops[postfix]="$dir/mail/*"
 }
 
+# dovecot_server: Dovecot's LMTP, whose 250 says that the message is in the Maildir.
+dovecot_server() {
+  local dir=$work/dovecot.$tag tries
+  port[dovecot]=$(free_port)
+  mkdir "$dir"
+  install -d -o mail -g mail "$dir/mail"
+  cat >"$work/dovecot.conf" <<CONF
+base_dir = $dir/run
+log_path = $dir/log
+protocols = lmtp
+listen = 127.0.0.1
+ssl = no
+first_valid_uid = 8
+mail_location = maildir:$dir/mail/%n
+mail_fsync = always
+passdb {
+  driver = static
+  args = nologin=yes
+}
+userdb {
+  driver = static
+  args = uid=mail gid=mail home=$dir/mail/%n allow_all_users=yes
+}
+service lmtp {
+  inet_listener lmtp {
+    port = ${port[dovecot]}
+  }
+}
+CONF
+  dovecot -c "$work/dovecot.conf"
+  for tries in $(seq 100); do
+    ! (exec 3<>"/dev/tcp/127.0.0.1/${port[dovecot]}") 2>/dev/null || break
+    [ "$tries" -lt 100 ] || { cat "$dir/log" >&2; exit 1; }
+    sleep 0.1
+  done
+  drops[dovecot]="$dir/mail/*"
+}
+
 # send SERVER SESSIONS COUNT [OCTETS [USERS]]: messages in a second, until 250 and until in the Maildir.
 send() {
-  local domain=localhost
-  [ "$1" = postfix ] && domain=bench.example
+  local domain=localhost protocol=()
+  case $1 in
+    postfix) domain=bench.example ;;
+    dovecot) protocol=(-lmtp) ;;
+  esac
   sync # nobody writes what the one before has left
-  ./load smtp send -addr "127.0.0.1:${port[$1]}" -user "u%d@$domain" -users "${5:-$users}" -sessions "$2" -count "$3" \
-    -octets "${4:-4096}" -maildirs "${drops[$1]}" >sent || { echo "bench.sh: $1 failed" >&2; exit 1; }
+  ./load smtp send "${protocol[@]}" -addr "127.0.0.1:${port[$1]}" -user "u%d@$domain" -users "${5:-$users}" -sessions "$2" -count "$3" \
+    -octets "${4:-4096}" -maildirs "${drops[$1]}" >sent || { echo "bench.sh: $1 failed" >&2; tail -n 20 "$work/$1.$tag/log" >&2 || true; exit 1; }
   sed 's/.* s: \([0-9.]*\)\/s, .*: \([0-9.]*\)\/s$/\1 \2/' sent
 }
 
@@ -123,22 +167,24 @@ send() {
 middle() { awk -v c="$2" '{print $c}' "$1" | sort -n | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}'; }
 over() { awk -v a="$1" -v b="$2" 'BEGIN {printf "%.2f", a / b}'; }
 
-# against_postfix takes so many messages that a round lasts some seconds.
-against_postfix() {
+# against_others takes so many messages that a round lasts some seconds.
+against_others() {
   local n server round
-  local -A count=([postfix 1]=300 [postfix 16]=1000 [postfix 64]=1500 [xm 1]=1000 [xm 16]=3000 [xm 64]=6000)
+  local -A count=([postfix 1]=300 [postfix 16]=1000 [postfix 64]=1500 [dovecot 1]=300 [dovecot 16]=1000 [dovecot 64]=1500
+    [xm 1]=1000 [xm 16]=3000 [xm 64]=6000)
   for round in $(seq "$runs"); do
     for n in 1 16 64; do
-      for server in postfix xm nosync; do
+      for server in postfix dovecot xm nosync; do
         send "$server" "$n" "${count[${server/nosync/xm} $n]}" >>"rate.$server.$n"
       done
     done
   done
-  printf '| connections | xm, messages/s | Postfix, until its 250 | until in the Maildir | xm / Postfix | | xm without fsync | xm / that |\n|---|---|---|---|---|---|---|---|\n'
+  printf '| connections | xm, messages/s | Postfix, until its 250 | until in the Maildir | xm / Postfix | | Dovecot LMTP | xm / Dovecot | xm without fsync | xm / that |\n|---|---|---|---|---|---|---|---|---|---|\n'
   for n in 1 16 64; do
-    local x p m w
-    x=$(middle "rate.xm.$n" 2) p=$(middle "rate.postfix.$n" 1) m=$(middle "rate.postfix.$n" 2) w=$(middle "rate.nosync.$n" 2)
-    printf '| %s | %.0f | %.0f | %.0f | %s | %s | %.0f | %s |\n' "$n" "$x" "$p" "$m" "$(over "$x" "$p")" "$(over "$x" "$m")" "$w" "$(over "$x" "$w")"
+    local x p m d w
+    x=$(middle "rate.xm.$n" 2) p=$(middle "rate.postfix.$n" 1) m=$(middle "rate.postfix.$n" 2) d=$(middle "rate.dovecot.$n" 1) w=$(middle "rate.nosync.$n" 2)
+    printf '| %s | %.0f | %.0f | %.0f | %s | %s | %.0f | %s | %.0f | %s |\n' "$n" "$x" "$p" "$m" "$(over "$x" "$p")" "$(over "$x" "$m")" \
+      "$d" "$(over "$x" "$d")" "$w" "$(over "$x" "$w")"
   done
 }
 

@@ -3,7 +3,7 @@
 //
 //	load pop3 login  -addr HOST:PORT -user U -password P [-sessions N] [-for 5s]
 //	load pop3 retr   -addr HOST:PORT -user U%d -password P [-sessions N] [-pipeline] [-times N]
-//	load smtp send   -addr HOST:PORT -user U%d@D [-users N] [-sessions N] [-count N] [-octets N] [-maildirs 'DIR/*']
+//	load smtp send   -addr HOST:PORT -user U%d@D [-users N] [-sessions N] [-count N] [-octets N] [-lmtp] [-maildirs 'DIR/*']
 //	load smtp idle   -addr HOST:PORT -sessions N
 //	load pop3 idle   -addr HOST:PORT -user U%d -password P -sessions N [-from N]
 //
@@ -26,7 +26,7 @@ import (
 // options are what the flags say.
 type options struct {
 	addr, user, password string
-	tls                  bool
+	tls, lmtp            bool
 	sessions, from       int
 	times                int
 	duration             time.Duration
@@ -86,6 +86,7 @@ func run(args []string) error {
 	flags.IntVar(&o.users, "users", 1, "how many users send writes to")
 	flags.IntVar(&o.count, "count", 1000, "how many messages send sends")
 	flags.IntVar(&o.octets, "octets", 4096, "the size of a message")
+	flags.BoolVar(&o.lmtp, "lmtp", false, "send speaks LMTP")
 	flags.StringVar(&o.maildirs, "maildirs", "", "a pattern of Maildirs that the messages must arrive in")
 	if err := flags.Parse(args[2:]); err != nil {
 		return err

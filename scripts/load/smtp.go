@@ -16,16 +16,16 @@ import (
 	"time"
 )
 
-// smtp is an SMTP session. It sends MAIL, RCPT and DATA at once where the server
-// lets it (RFC 2920).
+// smtp is an SMTP or LMTP session. It sends MAIL, RCPT and DATA at once where the
+// server lets it (RFC 2920).
 type smtp struct {
 	conn       net.Conn
 	in         *bufio.Reader
 	pipelining bool
 }
 
-func dialSMTP(addr string) (*smtp, error) {
-	conn, err := net.Dial("tcp", addr)
+func (o options) dialSMTP() (*smtp, error) {
+	conn, err := net.Dial("tcp", o.addr)
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +33,11 @@ func dialSMTP(addr string) (*smtp, error) {
 	if _, err := s.reply("220"); err != nil {
 		return nil, err
 	}
-	if _, err := io.WriteString(conn, "EHLO load.example\r\n"); err != nil {
+	greeting := "EHLO"
+	if o.lmtp { // RFC 2033, section 4.1; for one recipient, all else is as in SMTP
+		greeting = "LHLO"
+	}
+	if _, err := io.WriteString(conn, greeting+" load.example\r\n"); err != nil {
 		return nil, err
 	}
 	said, err := s.reply("250")
@@ -102,7 +106,7 @@ func message(number int64, octets int) []byte {
 func smtpSend(o options) (result, error) {
 	all := make([]*smtp, o.sessions)
 	if err := o.each(func(i int) (err error) {
-		all[i], err = dialSMTP(o.addr)
+		all[i], err = o.dialSMTP()
 		return err
 	}); err != nil {
 		return result{}, err
@@ -187,7 +191,7 @@ func smtpIdle(o options) (result, error) {
 	err := o.each(func(int) error {
 		turns <- struct{}{}
 		defer func() { <-turns }()
-		s, err := dialSMTP(o.addr)
+		s, err := o.dialSMTP()
 		if err == nil {
 			mu.Lock()
 			defer mu.Unlock()
