@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -278,12 +277,12 @@ func (l *localMail) load() (err error) {
 
 // loadNames finds messages that were stored, but not noted.
 func (l *localMail) loadNames(sub string) error {
-	entries, err := fs.ReadDir(l.root.FS(), sub)
+	entries, err := disk.ReadDir(disk.At(l.root), sub)
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		name, _, _ := strings.Cut(e.Name(), ":")
+		name, _, _ := strings.Cut(e.Name, ":")
 		parts := strings.Split(name, ".")
 		if len(parts) != 3 || parts[2] != "xm" {
 			continue

@@ -2,7 +2,6 @@ package userdb
 
 import (
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 
@@ -57,9 +56,9 @@ func (c *claims) addLeft() error {
 	if err != nil {
 		return err
 	}
-	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	slices.SortFunc(entries, func(a, b disk.Entry) int { return strings.Compare(a.Name, b.Name) })
 	for _, e := range entries {
-		if n, err := parseName(e.Name()); err == nil && !e.Type().IsRegular() {
+		if n, err := parseName(e.Name); err == nil && !e.Type.IsRegular() {
 			c.add(n, "a maildrop %[1]s exists; move it away, or remove it: xm user remove --with-mail %[1]s")
 		}
 	}

@@ -28,6 +28,9 @@ type Dir interface {
 	// is what the file is said to have; negative if that is not known. If it is so, a
 	// Read may give io.EOF with the end of the file.
 	OpenRead(name string, size int64) (io.ReadCloser, error)
+	// Scan calls each for what a directory holds, but for "." and "..", in no order,
+	// until each fails.
+	Scan(name string, each func(Entry) error) error
 	// OpenDir opens a directory below this one. The caller closes it.
 	OpenDir(name string) (Dir, error)
 	Mkdir(name string, perm fs.FileMode) error
@@ -64,7 +67,7 @@ type Dir interface {
 	Close() error
 }
 
-// File is an open file, or a directory to be read.
+// File is an open file.
 type File interface {
 	io.Reader
 	io.ReaderAt
@@ -72,7 +75,6 @@ type File interface {
 	io.WriterAt
 	io.Seeker
 	io.Closer
-	ReadDir(n int) ([]fs.DirEntry, error)
 	Stat() (fs.FileInfo, error)
 	Chmod(mode fs.FileMode) error
 	Chown(uid, gid int) error
@@ -227,16 +229,6 @@ func ReadFile(d Dir, name string) ([]byte, error) {
 	}
 	defer f.Close()
 	return io.ReadAll(f)
-}
-
-// ReadDir returns what a directory holds, in no order.
-func ReadDir(d Dir, name string) ([]fs.DirEntry, error) {
-	f, err := d.OpenFile(name, os.O_RDONLY|unix.O_DIRECTORY, 0) // which waits for no pipe
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return f.ReadDir(-1)
 }
 
 // SyncDir makes the names in a directory below d durable.

@@ -54,22 +54,17 @@ func parseFormer(stem string) (f former, ok bool) {
 // formers finds the former keys, of one name or of all (""): those of one name
 // stand together, the newest first.
 func (r *Ring) formers(name string) ([]former, error) {
-	dir, err := r.root.Open(formerDir)
+	entries, err := disk.ReadDir(r.root, formerDir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	defer dir.Close()
-	entries, err := dir.ReadDir(-1)
-	if err != nil {
-		return nil, err
-	}
 	var found []former
 	for _, e := range entries {
-		suffix := path.Ext(e.Name())
-		f, ok := parseFormer(strings.TrimSuffix(e.Name(), suffix))
+		suffix := path.Ext(e.Name)
+		f, ok := parseFormer(strings.TrimSuffix(e.Name, suffix))
 		if ok && (suffix == pubSuffix || suffix == privSuffix) && (name == "" || f.name == name) && !slices.Contains(found, f) {
 			found = append(found, f)
 		}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"xm/hybrid"
+	"xm/internal/disk"
 )
 
 // ErrChanged is matched by the error for a key that differs from the known one
@@ -111,20 +112,15 @@ func (r *Ring) List() (keys []PublicKey, unread []error, err error) {
 
 // names finds whose keys are in the ring.
 func (r *Ring) names() ([]string, error) {
-	dir, err := r.root.Open(".")
-	if err != nil {
-		return nil, err
-	}
-	defer dir.Close()
-	entries, err := dir.ReadDir(-1)
+	entries, err := disk.ReadDir(r.root, ".")
 	if err != nil {
 		return nil, err
 	}
 	var names []string
 	for _, e := range entries {
-		if name, ok := strings.CutSuffix(e.Name(), pubSuffix); ok && checkName(name) == nil {
+		if name, ok := strings.CutSuffix(e.Name, pubSuffix); ok && checkName(name) == nil {
 			names = append(names, name)
-		} else if e.Name() == privateFile {
+		} else if e.Name == privateFile {
 			names = append(names, Own)
 		}
 	}

@@ -32,16 +32,16 @@ func (s *Store) Maildrops() (names []string, err error) {
 		return nil, err
 	}
 	for _, e := range entries {
-		if !e.IsDir() || e.Name()[0] == '.' {
+		if !e.Type.IsDir() || e.Name[0] == '.' {
 			continue
 		}
-		below, err := disk.ReadDir(s.root, e.Name())
+		below, err := disk.ReadDir(s.root, e.Name)
 		if err != nil {
 			return nil, err
 		}
 		for _, b := range below {
-			if n := b.Name(); n == "new" || n == "cur" || n == "tmp" || isOriginals(n) {
-				names = append(names, e.Name())
+			if n := b.Name; n == "new" || n == "cur" || n == "tmp" || isOriginals(n) {
+				names = append(names, e.Name)
 				break
 			}
 		}
@@ -63,7 +63,7 @@ func (s *Store) Check(maildrop string, repair bool) ([]Problem, error) {
 	}
 	for _, check := range []struct {
 		sub  string
-		file func(file string, e fs.DirEntry) error
+		file func(file string, st fs.FileInfo) error
 	}{{"", c.original}, {"tmp", c.leftOver}, {"new", c.message}, {"cur", c.message}} {
 		if err := c.each(path.Join(maildrop, check.sub), check.file); err != nil {
 			return c.problems, err
@@ -135,7 +135,7 @@ func (c *checker) mode(name string, st fs.FileInfo) error {
 }
 
 // each checks what is in a directory, and then sets aside what is to be.
-func (c *checker) each(dir string, check func(file string, e fs.DirEntry) error) error {
+func (c *checker) each(dir string, check func(file string, st fs.FileInfo) error) error {
 	entries, err := disk.ReadDir(c.store.root, dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // reported, and not repaired
@@ -145,11 +145,16 @@ func (c *checker) each(dir string, check func(file string, e fs.DirEntry) error)
 	}
 	c.aside = nil
 	for _, e := range entries {
-		if e.Name()[0] == '.' {
+		if e.Name[0] == '.' {
 			continue
 		}
+		file := path.Join(dir, e.Name)
+		st, err := c.store.root.Lstat(file)
+		if err == nil {
+			err = check(file, st)
+		}
 		// What has gone since the directory was read is no problem.
-		if err := check(path.Join(dir, e.Name()), e); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
@@ -165,27 +170,23 @@ func (c *checker) broken(file, format string, args ...any) {
 }
 
 // original checks what lies beside new and cur: the original's messages.
-func (c *checker) original(file string, e fs.DirEntry) error {
-	if !isOriginals(e.Name()) || e.IsDir() {
+func (c *checker) original(file string, st fs.FileInfo) error {
+	if !isOriginals(st.Name()) || st.IsDir() {
 		return nil
 	}
-	_, err := c.read(file, e)
+	_, err := c.read(file, st)
 	return err
 }
 
-func (c *checker) leftOver(file string, e fs.DirEntry) error {
-	st, err := e.Info()
-	if err != nil {
-		return err
-	}
+func (c *checker) leftOver(file string, st fs.FileInfo) error {
 	if st.Mode().IsRegular() && time.Since(st.ModTime()) > leftOver {
 		c.broken(file, "a delivery did not end: the file is of %s", st.ModTime().Format(time.DateTime))
 	}
 	return nil
 }
 
-func (c *checker) message(file string, e fs.DirEntry) error {
-	size, err := c.read(file, e)
+func (c *checker) message(file string, st fs.FileInfo) error {
+	size, err := c.read(file, st)
 	if size == nil || err != nil {
 		return err
 	}
@@ -208,11 +209,7 @@ func (c *checker) message(file string, e fs.DirEntry) error {
 }
 
 // read reads a file through. It gives nil for one that it has reported as broken.
-func (c *checker) read(file string, e fs.DirEntry) (*wireSize, error) {
-	st, err := e.Info()
-	if err != nil {
-		return nil, err
-	}
+func (c *checker) read(file string, st fs.FileInfo) (*wireSize, error) {
 	if !st.Mode().IsRegular() {
 		c.broken(file, "it is no file: %v", st.Mode())
 		return nil, nil

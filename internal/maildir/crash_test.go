@@ -386,9 +386,9 @@ func (c *crashed) find(t *testing.T, text string) (file string) {
 	root := c.disk.Root()
 	entries, err := disk.ReadDir(root, "alice/new")
 	for _, e := range entries {
-		content, _ := disk.ReadFile(root, "alice/new/"+e.Name())
+		content, _ := disk.ReadFile(root, "alice/new/"+e.Name)
 		if string(content) == strings.ReplaceAll(text, "\r\n", "\n") {
-			return "alice/new/" + e.Name()
+			return "alice/new/" + e.Name
 		}
 	}
 	t.Fatal("the message is not there", err)
@@ -442,7 +442,7 @@ func movedBefore(t *testing.T, c *crashed) {
 	if err != nil || len(files) != 1 {
 		t.Fatalf("new holds %v, %v", files, err)
 	}
-	name := files[0].Name()
+	name := files[0].Name
 	if err := c.disk.Root().Rename("alice/new/"+name, "alice/cur/"+name+":2,S"); err != nil {
 		t.Fatal(err)
 	}
@@ -480,7 +480,7 @@ func checkRepair(root disk.Dir, isRepaired bool) error {
 	}
 	aside, err := disk.ReadDir(root, "alice/.broken")
 	for _, e := range aside {
-		if content, _ = disk.ReadFile(root, "alice/.broken/"+e.Name()); string(content) == "damaged" {
+		if content, _ = disk.ReadFile(root, "alice/.broken/"+e.Name); string(content) == "damaged" {
 			return nil
 		}
 	}

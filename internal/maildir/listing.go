@@ -16,6 +16,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"xm/internal/disk"
 )
 
 // listing is the messages of a maildrop at one moment, oldest first. It does not
@@ -122,33 +124,14 @@ func (s *Store) scanMoving(dir string, each func(file string, again bool) error)
 // could make the sum of all wrong.
 const mostOctets = 1 << 50
 
-// batch is how many directory entries are read at a time.
-const batch = 1024
-
 // scan calls each for the regular files of a directory that are not hidden.
 func (s *Store) scan(dir string, each func(file string, again bool) error) error {
-	// A pipe in the place of the directory must not keep us waiting.
-	d, err := s.root.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY, 0)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	for {
-		entries, err := d.ReadDir(batch)
-		for _, e := range entries {
-			if name := e.Name(); name[0] != '.' && e.Type().IsRegular() {
-				if err := each(name, false); err != nil {
-					return err
-				}
-			}
-		}
-		if err == io.EOF {
+	return s.root.Scan(dir, func(e disk.Entry) error {
+		if e.Name[0] == '.' || !e.Type.IsRegular() {
 			return nil
 		}
-		if err != nil {
-			return err
-		}
-	}
+		return each(e.Name, false)
+	})
 }
 
 // add adds a file to the listing, if it is a message.

@@ -93,7 +93,7 @@ func read(t testing.TB, m *Maildrop, i int) string {
 	return string(b)
 }
 
-func write(t *testing.T, path, content string) {
+func write(t testing.TB, path, content string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		t.Fatal(err)

@@ -121,9 +121,10 @@ func (s *Store) sweep(tmp string) error {
 		return err
 	}
 	for _, e := range entries {
-		st, err := e.Info()
+		file := path.Join(tmp, e.Name)
+		st, err := s.root.Lstat(file)
 		if err == nil && st.Mode().IsRegular() && time.Since(st.ModTime()) > leftOver {
-			err = s.root.Remove(path.Join(tmp, e.Name()))
+			err = s.root.Remove(file)
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err

@@ -213,13 +213,13 @@ func (s *Store) countDir(u *Usage, dir string, originals bool) error {
 		return err
 	}
 	for _, e := range entries {
-		name := e.Name()
-		if !e.Type().IsRegular() || name[0] == '.' || originals && !isOriginals(name) {
+		name := e.Name
+		if !e.Type.IsRegular() || name[0] == '.' || originals && !isOriginals(name) {
 			continue
 		}
 		size, ok := numberInName(name, "S=")
 		if !ok {
-			st, err := e.Info()
+			st, err := s.root.Lstat(path.Join(dir, name))
 			if errors.Is(err, fs.ErrNotExist) {
 				continue // moved or deleted since the directory was read
 			}

@@ -97,7 +97,7 @@ func readOnly(root disk.Dir, dir string) ([]byte, error) {
 	if len(entries) != 1 {
 		return nil, fmt.Errorf("%s holds %v", dir, entries)
 	}
-	return disk.ReadFile(root, dir+"/"+entries[0].Name())
+	return disk.ReadFile(root, dir+"/"+entries[0].Name)
 }
 
 // newer reports whether a content of f may be there when another is promised.

@@ -28,10 +28,10 @@ func LeftOvers(root disk.Dir, dir string) (found []LeftOver, err error) {
 		return nil, err
 	}
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), TempPrefix) || !e.Type().IsRegular() {
+		if !strings.HasPrefix(e.Name, TempPrefix) || !e.Type.IsRegular() {
 			continue
 		}
-		st, err := e.Info()
+		st, err := root.Lstat(path.Join(dir, e.Name))
 		if errors.Is(err, fs.ErrNotExist) { // it was none
 			continue
 		}
@@ -39,7 +39,7 @@ func LeftOvers(root disk.Dir, dir string) (found []LeftOver, err error) {
 			return nil, err
 		}
 		if time.Since(st.ModTime()) > restAge {
-			found = append(found, LeftOver{e.Name(), st.ModTime()})
+			found = append(found, LeftOver{e.Name, st.ModTime()})
 		}
 	}
 	return found, nil

@@ -8,6 +8,7 @@ import (
 	"path"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -83,6 +84,31 @@ func (d dir) OpenFile(name string, flag int, perm fs.FileMode) (disk.File, error
 		return nil, err
 	}
 	return opened, nil
+}
+
+// Scan gives the names in their order, so that tests repeat.
+func (d dir) Scan(name string, each func(disk.Entry) error) error {
+	var entries []disk.Entry
+	err := d.do("open", name, func() error {
+		n, err := d.disk.find(d.inode, name)
+		if err == nil && !d.disk.inodes[n].mode.IsDir() {
+			err = syscall.ENOTDIR
+		}
+		if err != nil {
+			return err
+		}
+		for name, of := range d.disk.inodes[n].names {
+			entries = append(entries, disk.Entry{Name: name, Type: d.disk.inodes[of].mode.Type()})
+		}
+		return nil
+	})
+	slices.SortFunc(entries, func(a, b disk.Entry) int { return strings.Compare(a.Name, b.Name) })
+	for _, e := range entries {
+		if err := each(e); err != nil {
+			return err
+		}
+	}
+	return err
 }
 
 func (d dir) OpenDir(name string) (disk.Dir, error) {
@@ -274,31 +300,6 @@ func (f *file) Seek(offset int64, whence int) (int64, error) {
 	}
 	f.offset = int(offset)
 	return offset, nil
-}
-
-func (f *file) ReadDir(int) ([]fs.DirEntry, error) {
-	f.disk.mu.Lock()
-	defer f.disk.mu.Unlock()
-	if f.offset > 0 {
-		return nil, io.EOF
-	}
-	f.offset = 1
-	var entries []fs.DirEntry
-	for name, n := range f.disk.inodes[f.inode].names {
-		entries = append(entries, fs.FileInfoToDirEntry(f.disk.info(name, n)))
-	}
-	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return cmpName(a.Name(), b.Name()) })
-	return entries, nil
-}
-
-func cmpName(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 func (f *file) Stat() (fs.FileInfo, error) {
