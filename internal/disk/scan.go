@@ -48,22 +48,21 @@ func (d dir) Scan(name string, each func(Entry) error) error {
 
 // Where the fields of a linux_dirent64 begin, see getdents64(2).
 const (
-	inodeAt  = unsafe.Offsetof(unix.Dirent{}.Ino)
 	lengthAt = unsafe.Offsetof(unix.Dirent{}.Reclen)
 	typeAt   = unsafe.Offsetof(unix.Dirent{}.Type)
 	nameAt   = unsafe.Offsetof(unix.Dirent{}.Name)
 )
 
-// parseEntries calls each for the entries that the kernel has put into b.
+// parseEntries calls each for the entries that the kernel has put into b. An inode of
+// 0 means nothing: some FUSE file systems have no others.
 func parseEntries(dir int, b []byte, each func(Entry) error) error {
 	text := string(b) // of which the names are parts: one copy for all of them
 	for len(b) > 0 {
 		length := binary.NativeEndian.Uint16(b[lengthAt:])
-		removed := binary.NativeEndian.Uint64(b[inodeAt:]) == 0
 		name, _, _ := strings.Cut(text[nameAt:length], "\x00")
 		told := b[typeAt]
 		b, text = b[length:], text[length:]
-		if removed || name == "." || name == ".." {
+		if name == "." || name == ".." {
 			continue
 		}
 		mode, err := typeOf(dir, name, told)

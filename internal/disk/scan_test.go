@@ -1,12 +1,14 @@
 package disk
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 
@@ -110,5 +112,26 @@ func TestScanIsCheap(t *testing.T) {
 	})
 	if most := float64(len(want) / 10); allocations > most {
 		t.Errorf("%v allocations for %d names, want %v at most", allocations, len(want), most)
+	}
+}
+
+// What is called . and .. is passed over, and nothing else, not even an inode of 0.
+func TestParseEntries(t *testing.T) {
+	var b []byte
+	for i, name := range []string{".", "..", "a", "...", "longer-than-that"} {
+		length := (int(nameAt) + len(name) + 8) &^ 7 // a zero ends the name, and fields are aligned
+		entry := make([]byte, length)
+		binary.NativeEndian.PutUint64(entry, uint64(i%2))
+		binary.NativeEndian.PutUint16(entry[lengthAt:], uint16(length))
+		entry[typeAt] = unix.DT_REG
+		copy(entry[nameAt:], name)
+		b = append(b, entry...)
+	}
+	var names []string
+	if err := parseEntries(-1, b, func(e Entry) error { names = append(names, e.Name); return nil }); err != nil {
+		t.Error(err)
+	}
+	if want := []string{"a", "...", "longer-than-that"}; !slices.Equal(names, want) {
+		t.Errorf("found %q, want %q", names, want)
 	}
 }
