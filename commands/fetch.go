@@ -73,7 +73,7 @@ func runFetch(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		incoming, err := identify(list)
+		incoming, err := identify(list, local)
 		if err != nil {
 			return err
 		}
@@ -95,18 +95,22 @@ type incoming struct {
 }
 
 // identify gives ids to messages. Copies of one may have one UID (RFC 1939,
-// section 7): they are counted.
-func identify(list []mailclient.Listing) (all []incoming, err error) {
+// section 7): they are counted. Some servers give a UID again, which the section
+// forbids: a message of another size than the one that was fetched is not that one.
+func identify(list []mailclient.Listing, local *localMail) (all []incoming, err error) {
 	copies := map[string]int{}
 	for _, l := range list {
 		if l.UID == "" {
 			return nil, errNoIDs
 		}
-		id := messageID(l.UID)
+		name := l.UID // in which there is no blank
 		if copies[l.UID]++; copies[l.UID] > 1 {
-			id = messageID(fmt.Sprintf("%s %d", l.UID, copies[l.UID])) // no UID has a blank
+			name = fmt.Sprintf("%s %d", l.UID, copies[l.UID])
 		}
-		all = append(all, incoming{l, id})
+		if local.hasOfOtherSize(messageID(name), l.Octets) {
+			name = fmt.Sprintf("%s, %d octets", name, l.Octets)
+		}
+		all = append(all, incoming{l, messageID(name)})
 	}
 	return all, nil
 }
@@ -166,7 +170,7 @@ func fetchOne(c *cli.Context, a account, p *mailclient.POP3, m incoming, local *
 		case err != nil:
 			return err
 		case l.payload && !l.isBare:
-			problem, err := addDecrypted(local, m.id, l)
+			problem, err := addDecrypted(local, m, l)
 			if problem == nil || err != nil {
 				return err
 			}
@@ -176,7 +180,7 @@ func fetchOne(c *cli.Context, a account, p *mailclient.POP3, m incoming, local *
 	if _, err := raw.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	return local.add(m.id, func(w io.Writer) error { return message.StoreAsIs(w, raw, signatureField) })
+	return local.add(m, func(w io.Writer) error { return message.StoreAsIs(w, raw, signatureField) })
 }
 
 // signatureField tells who signed a message that is stored decrypted.
@@ -184,7 +188,7 @@ const signatureField = "Xm-Signature"
 
 // addDecrypted stores what is inside a message. A problem is that the message's
 // parts can't be read, which shows before anything is stored.
-func addDecrypted(local *localMail, id string, l *letter) (problem, err error) {
+func addDecrypted(local *localMail, m incoming, l *letter) (problem, err error) {
 	write := func(w io.Writer) error {
 		if _, err := l.content.Seek(0, io.SeekStart); err != nil {
 			return err
@@ -194,7 +198,7 @@ func addDecrypted(local *localMail, id string, l *letter) (problem, err error) {
 	if problem := write(io.Discard); problem != nil {
 		return problem, nil
 	}
-	return nil, local.add(id, write)
+	return nil, local.add(m, write)
 }
 
 // deleteFetched marks what was downloaded long enough ago.
@@ -204,7 +208,7 @@ func deleteFetched(c *cli.Context, p *mailclient.POP3, list []incoming, local *l
 	}
 	before := time.Now().Add(-time.Duration(c.Int("keep")) * 24 * time.Hour)
 	for _, m := range list {
-		if at, done := local.fetched[m.id]; done && !at.After(before) {
+		if d, done := local.fetched[m.id]; done && !d.at.After(before) {
 			if err := p.Delete(m.Number); err != nil {
 				return err
 			}
@@ -214,13 +218,19 @@ func deleteFetched(c *cli.Context, p *mailclient.POP3, list []incoming, local *l
 }
 
 // localMail is a Maildir that mail is downloaded into. Its file .xm-fetched has
-// a line "ID TIME", in Unix seconds, for each message that was, and is locked
-// for as long as one xm writes. A message's file is "TIME.ID.xm", so that one
-// whose line a crash has prevented is found, too.
+// a line "ID TIME OCTETS" for each message that was: when, in Unix seconds, and its
+// size on the server, 0 if that is not known. It is locked for as long as one xm
+// writes. A message's file is "TIME.ID.xm", so that one whose line a crash has
+// prevented is found, too.
 type localMail struct {
 	root    *os.Root
 	state   *os.File
-	fetched map[string]time.Time
+	fetched map[string]download
+}
+
+type download struct {
+	at     time.Time
+	octets int64 // on the server; 0 if not known
 }
 
 const fetchedFile = ".xm-fetched"
@@ -235,7 +245,7 @@ func openLocal(dir string) (*localMail, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &localMail{root: root, fetched: map[string]time.Time{}}
+	l := &localMail{root: root, fetched: map[string]download{}}
 	if err := l.load(); err != nil {
 		l.close()
 		return nil, fmt.Errorf("%s: %w", dir, err)
@@ -259,9 +269,8 @@ func (l *localMail) load() (err error) {
 	}
 	lines := bufio.NewScanner(l.state)
 	for lines.Scan() {
-		id, at, _ := strings.Cut(lines.Text(), " ")
-		if seconds, err := strconv.ParseInt(at, 10, 64); err == nil {
-			l.fetched[id] = time.Unix(seconds, 0)
+		if id, d, ok := parseFetched(lines.Text()); ok {
+			l.fetched[id] = d
 		}
 	}
 	if err := lines.Err(); err != nil {
@@ -273,6 +282,27 @@ func (l *localMail) load() (err error) {
 		}
 	}
 	return nil
+}
+
+// parseFetched reads a line, in which OCTETS may be missing.
+func parseFetched(text string) (id string, d download, ok bool) {
+	fields := strings.Fields(text)
+	if len(fields) < 2 {
+		return "", download{}, false
+	}
+	seconds, err := strconv.ParseInt(fields[1], 10, 64)
+	if err == nil && len(fields) > 2 {
+		d.octets, err = strconv.ParseInt(fields[2], 10, 64)
+	}
+	d.at = time.Unix(seconds, 0)
+	return fields[0], d, err == nil
+}
+
+// hasOfOtherSize reports whether a message of that id, but not of that size, was
+// fetched.
+func (l *localMail) hasOfOtherSize(id string, octets int64) bool {
+	had := l.fetched[id].octets
+	return had > 0 && had != octets
 }
 
 // loadNames finds messages that were stored, but not noted.
@@ -288,7 +318,7 @@ func (l *localMail) loadNames(sub string) error {
 			continue
 		}
 		if _, noted := l.fetched[parts[1]]; !noted {
-			if err := l.note(parts[1]); err != nil {
+			if err := l.note(parts[1], 0); err != nil {
 				return err
 			}
 		}
@@ -297,8 +327,8 @@ func (l *localMail) loadNames(sub string) error {
 }
 
 // add stores a message. When it returns nil, the message is on the disk.
-func (l *localMail) add(id string, write func(io.Writer) error) error {
-	name := fmt.Sprintf("new/%d.%s.xm", time.Now().Unix(), id)
+func (l *localMail) add(m incoming, write func(io.Writer) error) error {
+	name := fmt.Sprintf("new/%d.%s.xm", time.Now().Unix(), m.id)
 	f, err := safefile.Create(disk.At(l.root), name, 0o600)
 	if err != nil {
 		return err
@@ -311,14 +341,14 @@ func (l *localMail) add(id string, write func(io.Writer) error) error {
 	if err := f.CommitNew(); err != nil {
 		return err
 	}
-	return l.note(id)
+	return l.note(m.id, m.Octets)
 }
 
-func (l *localMail) note(id string) error {
+func (l *localMail) note(id string, octets int64) error {
 	now := time.Now()
-	if _, err := fmt.Fprintf(l.state, "%s %d\n", id, now.Unix()); err != nil {
+	if _, err := fmt.Fprintf(l.state, "%s %d %d\n", id, now.Unix(), octets); err != nil {
 		return err
 	}
-	l.fetched[id] = now
+	l.fetched[id] = download{now, octets}
 	return l.state.Sync()
 }

@@ -208,6 +208,25 @@ func TestFetchMessagesOfOneID(t *testing.T) {
 	}
 }
 
+// A server that gives a UID to another message, against RFC 1939, section 7, does
+// not make that one lost.
+func TestFetchOfAReusedID(t *testing.T) {
+	s := startSystem(t, t.TempDir())
+	s.pair()
+	dir := filepath.Join(s.dir, "Mail")
+	for round, text := range []string{"the first", "the second one", "the second one", "the third message"} {
+		addr, deleted := pop3(t, []string{"1"}, []string{"X: 1\r\n\r\n" + text}, "never")
+		s.must("bob", "", append(append([]string{"fetch"}, s.account("bob")...), "--pop3", addr, "--maildir", dir, "--keep", "0")...)
+		files, err := filepath.Glob(filepath.Join(dir, "new", "*"))
+		if want := []int{1, 2, 2, 3}[round]; err != nil || len(files) != want {
+			t.Errorf("%s: %d messages, want %d: %v", text, len(files), want, err)
+		}
+		if got := <-deleted; !slices.Equal(got, []string{"1"}) {
+			t.Errorf("%s: deleted are %q", text, got)
+		}
+	}
+}
+
 // One message that the server can't give does not keep it from giving others.
 func TestAMessageThatTheServerCantGive(t *testing.T) {
 	s := startSystem(t, t.TempDir())
