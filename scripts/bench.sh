@@ -31,6 +31,13 @@ need() {
   done
 }
 
+# room MIB: so much has to be free.
+room() {
+  local free
+  free=$(df --output=avail -m "$work" | tail -n 1)
+  [ "$free" -ge "$1" ] || { echo "bench.sh: $work takes $1 MiB, and $((free)) are free: set TMPDIR, or RUNS lower" >&2; exit 1; }
+}
+
 # median COMMAND: its median time in seconds, the page cache warm.
 median() {
   hyperfine --style none --warmup 1 --runs "$runs" --export-csv "$work/csv" "$@" >/dev/null 2>&1 || { echo "bench.sh: failed: $*" >&2; exit 1; }

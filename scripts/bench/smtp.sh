@@ -12,6 +12,7 @@ users=8
 smtp() {
   need postfix dovecot doveadm python3 dd
   [ "$(id -u)" = 0 ] || { echo 'bench.sh: Postfix and Dovecot need root' >&2; exit 1; }
+  room $((runs * 700 + 1000)) # a round has 25,000 messages, and 600 MiB of large ones
   (cd "$repo" && go build -o "$work/" . ./scripts/load ./scripts/nosync)
   chmod 711 "$work" # their daemons pass through
   # ext4 without a journal passes over inodes that were freed in the last minutes, one
