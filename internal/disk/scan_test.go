@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inBuffer is how many names certainly do not fit one buffer.
-const inBuffer = scanSize / 24
+// tooMany is how many names do not fit one buffer, however short they are.
+const tooMany = scanSize/24 + 1
 
 // fill makes a directory with many names, some of them of other types, and returns
 // what they are.
@@ -32,7 +32,7 @@ func fill(t *testing.T) (path string, want map[string]fs.FileMode) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	for i := range 2 * inBuffer {
+	for i := range 2 * tooMany {
 		want[fmt.Sprintf("%0*d", 1+i%255, i)] = 0
 	}
 	for name, mode := range want {

@@ -115,7 +115,7 @@ CF
 
 # dovecot_server: Dovecot's LMTP, whose 250 says that the message is in the Maildir.
 dovecot_server() {
-  local dir=$work/dovecot.$tag tries
+  local dir=$work/dovecot.$tag
   port[dovecot]=$(free_port)
   mkdir "$dir"
   install -d -o mail -g mail "$dir/mail"
@@ -142,12 +142,7 @@ service lmtp {
   }
 }
 CONF
-  dovecot -c "$work/dovecot.conf"
-  for tries in $(seq 100); do
-    ! (exec 3<>"/dev/tcp/127.0.0.1/${port[dovecot]}") 2>/dev/null || break
-    [ "$tries" -lt 100 ] || { cat "$dir/log" >&2; exit 1; }
-    sleep 0.1
-  done
+  dovecot -c "$work/dovecot.conf" # which listens before it returns
   drops[dovecot]="$dir/mail/*"
 }
 
