@@ -101,6 +101,8 @@ func (d *Delivery) Commit() error {
 		return fs.ErrClosed
 	}
 	defer d.Abort()
+	deliverers.enter()
+	defer deliverers.leave()
 	content, err := d.content.finish()
 	if err != nil {
 		return err
