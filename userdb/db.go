@@ -179,11 +179,12 @@ func (db *DB) Find(local, domain string) (Record, bool, error) {
 
 func (db *DB) find(s *snapshot, local, domain string) (Record, bool, error) {
 	local = nfc(local)
+	domains := db.domains(domain)
 	for _, l := range []string{local, base(local)} {
-		if r, ok := s.find(l, db.domains(domain)); ok {
+		if r, ok := s.find(l, domains); ok {
 			return r, true, nil
 		}
-		if err := s.unreadable(l, db.domains(domain)); err != nil {
+		if err := s.unreadable(l, domains); err != nil {
 			return Record{}, false, err
 		}
 	}

@@ -130,9 +130,15 @@ func (j *journal) fill(h *half, end int64) {
 		return
 	}
 	until := min(halfSize, end+extent)
-	_, _ = j.file.WriteAt(make([]byte, until-h.filled), start(j.current)+h.filled) // at worst the sync is slow
+	for ; h.filled < until; h.filled += int64(len(zeros)) {
+		b := zeros[:min(int64(len(zeros)), until-h.filled)]
+		_, _ = j.file.WriteAt(b, start(j.current)+h.filled) // at worst the sync is slow
+	}
 	h.filled = until
 }
+
+// zeros are what a half is filled with. Nobody writes there.
+var zeros [256 << 10]byte
 
 // makeRoom reports whether the current half takes a record of that size, which
 // may have become the other one. j.mu is held.
