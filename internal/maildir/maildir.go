@@ -124,7 +124,7 @@ func New(dataDir, host string) (*Store, error) {
 
 // On is New for a directory that is open, which Close closes.
 func On(root disk.Dir, host string) *Store {
-	return &Store{root: root, names: sharedSync{fsync: root.Sync, told: func(time.Time, error) {}}, host: hostInName(host), boot: bootID(),
+	return &Store{root: root, names: sharedSync{fsync: func() error { return root.Sync() }, told: func(time.Time, error) {}}, host: hostInName(host), boot: bootID(),
 		locked: map[int64]struct{}{}, ready: map[string]bool{},
 		drops: map[string]*drop{}, elsewhere: map[string]bool{}, usage: map[string]*remembered{}}
 }

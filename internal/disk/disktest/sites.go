@@ -60,11 +60,17 @@ func syncSites(t *testing.T) (sites []string) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		called := map[ast.Expr]bool{}
 		ast.Inspect(parsed, func(n ast.Node) bool {
 			if call, ok := n.(*ast.CallExpr); ok {
-				if f, ok := call.Fun.(*ast.SelectorExpr); ok && slices.Contains([]string{"Sync", "SyncData", "SyncAll", "SyncDir"}, f.Sel.Name) {
-					sites = append(sites, fmt.Sprintf("%s:%d", name, set.Position(call.Pos()).Line))
+				called[call.Fun] = true
+			}
+			if f, ok := n.(*ast.SelectorExpr); ok && slices.Contains([]string{"Sync", "SyncData", "SyncAll", "SyncDir"}, f.Sel.Name) {
+				site := fmt.Sprintf("%s:%d", name, set.Position(f.Pos()).Line)
+				if !called[f] { // the place of the call would be another one
+					t.Errorf("%s: %s is not called here: put it into a function", site, f.Sel.Name)
 				}
+				sites = append(sites, site)
 			}
 			return true
 		})
