@@ -42,7 +42,7 @@ func TestBackupWithoutJournal(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, e := range copied {
-		if maildir.IsJournal(e.Name()) {
+		if e.Name() == maildir.JournalName {
 			t.Errorf("%s is copied", e.Name())
 		}
 	}

@@ -142,7 +142,7 @@ func (b *copier) entries(from string, f func(fs.DirEntry) error) error {
 		if err := b.c.Context.Err(); err != nil {
 			return err
 		}
-		if !e.IsDir() && !e.Type().IsRegular() || strings.HasPrefix(e.Name(), safefile.TempPrefix) || maildir.IsJournal(e.Name()) {
+		if !e.IsDir() && !e.Type().IsRegular() || strings.HasPrefix(e.Name(), safefile.TempPrefix) || e.Name() == maildir.JournalName || e.Name() == disk.LostAndFound {
 			continue
 		}
 		if err := f(e); err != nil {

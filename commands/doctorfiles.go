@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"xm/internal/disk"
 	"xm/internal/mailclient"
 	"xm/internal/maildir"
 )
@@ -60,17 +61,17 @@ func (d *doctor) dataDir() bool {
 		d.say(levelWarning, "data directory", "chmod 700 "+dir, "other users of this machine can get into %s", dir)
 	}
 	d.private(filepath.Join(dir, "users.txt"), st)
-	var disk unix.Statfs_t
-	if err := unix.Statfs(dir, &disk); err != nil {
+	var fileSystem unix.Statfs_t
+	if err := unix.Statfs(dir, &fileSystem); err != nil {
 		d.say(levelProblem, "disk", "", "%s: %v", dir, err)
 		return true
 	}
-	free := disk.Bavail * uint64(disk.Bsize)
+	free := fileSystem.Bavail * uint64(fileSystem.Bsize)
 	level, mend := levelOK, ""
-	if free < lowDisk || disk.Files > 0 && disk.Ffree < lowInodes {
+	if free < lowDisk || fileSystem.Files > 0 && fileSystem.Ffree < lowInodes {
 		level, mend = levelWarning, "make room: mail is refused for the time being when the disk is full"
 	}
-	d.say(level, "disk", mend, "%d MiB and %d files free at %s", free>>20, disk.Ffree, dir)
+	d.say(level, "disk", mend, "%d MiB and %d files free at %s", free>>20, fileSystem.Ffree, dir)
 	return true
 }
 
@@ -169,7 +170,7 @@ func (d *doctor) maildrops(h *host) {
 		d.say(levelProblem, "maildrops", "", "%v", err)
 	}
 	for _, e := range entries {
-		if e.IsDir() && !strings.HasPrefix(e.Name(), ".") && !slices.Contains(names, e.Name()) {
+		if e.IsDir() && !strings.HasPrefix(e.Name(), ".") && e.Name() != disk.LostAndFound && !slices.Contains(names, e.Name()) {
 			d.say(levelWarning, "maildrops", "add that user, or move it out of "+d.cfg.DataDir, "%s is nobody's", e.Name())
 		}
 	}

@@ -3,6 +3,7 @@ package commands
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -18,13 +19,14 @@ func fsck() *cli.Command {
 	return &cli.Command{
 		Name:  "fsck",
 		Usage: "check users.txt and all maildrops",
-		Description: "Prints what is wrong: broken lines of users.txt, names that stand there twice, messages\n" +
-			"that are no files, can't be read or have another size than their names say, what\n" +
-			"broken deliveries and changes of files left, missing directories, what others may read,\n" +
-			"and maildrops of nobody. Servers may be running.\n\n" +
-			"With --repair, broken lines go to " + userdb.BrokenLines + " and broken files to NAME/.broken,\n" +
-			"or .broken where they are nobody's; directories are made and permissions taken away. Nothing is deleted, and a maildrop of\n" +
-			"nobody is left to you. Exit code: 0 if all is well, or is well now; 1 if not.",
+		Description: "Prints what is wrong: broken lines of users.txt and users.settings, names that stand\n" +
+			"there twice, messages that are no files, can't be read or have another size than their\n" +
+			"names say, what broken deliveries and changes of files left, missing directories, what\n" +
+			"others may read, and maildrops of nobody. Servers may be running.\n\n" +
+			"With --repair, broken lines of users.txt go to " + userdb.BrokenLines + ", broken files to\n" +
+			"NAME/.broken, or to .broken where they are nobody's; directories are made, and permissions\n" +
+			"taken away. Nothing is deleted or overwritten. Lines of users.settings and maildrops of\n" +
+			"nobody are left to you. Exit code: 0 if all is well, or is well now; 1 if not.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "repair", Usage: "set aside what is broken"},
 			jsonFlag(),
@@ -35,21 +37,26 @@ func fsck() *cli.Command {
 
 func runFsck(o operator) error {
 	c := o.c
-	store, err := openStore(o.cfg, o.DB, warn(o.c))
+	var problems []maildir.Problem
+	store, err := openStore(o.cfg, o.DB, func(err error) {
+		problems = append(problems, maildir.Problem{Path: maildir.JournalName, What: err.Error()})
+	})
 	if err != nil {
 		return err
 	}
 	defer store.Close()
 
-	problems, owned, err := checkUsers(o)
-	if err != nil {
-		return err
-	}
-	more, err := checkMaildrops(store, owned, c.Bool("repair"))
-	problems = append(problems, more...)
-	if err == nil {
-		more, err = checkLeftOvers(o.cfg.DataDir, c.Bool("repair"))
-		problems = append(problems, more...)
+	users, maildrops, err := checkUsers(o)
+	problems = append(problems, users...)
+	for _, check := range []func() ([]maildir.Problem, error){
+		func() ([]maildir.Problem, error) { return checkMaildrops(store, maildrops, c.Bool("repair")) },
+		func() ([]maildir.Problem, error) { return checkLeftOvers(o.cfg.DataDir, c.Bool("repair")) },
+	} {
+		if err == nil {
+			var more []maildir.Problem
+			more, err = check()
+			problems = append(problems, more...)
+		}
 	}
 	if err != nil { // after what was found and done until then
 		say(c, "%v", err)
@@ -67,8 +74,10 @@ func runFsck(o operator) error {
 	return nil
 }
 
-// checkUsers checks users.txt, and returns the maildrops that are somebody's.
-func checkUsers(o operator) (problems []maildir.Problem, owned map[string]bool, err error) {
+// checkUsers checks the users' files, and returns the names of all maildrops that are
+// somebody's.
+func checkUsers(o operator) (problems []maildir.Problem, maildrops map[string]bool, err error) {
+	maildrops = map[string]bool{}
 	broken, err := o.Check()
 	if err != nil {
 		return nil, nil, err
@@ -82,38 +91,45 @@ func checkUsers(o operator) (problems []maildir.Problem, owned map[string]bool, 
 		}
 		done = "moved to " + userdb.BrokenLines
 	}
-	owned = map[string]bool{}
 	for _, b := range broken {
 		problems = append(problems, maildir.Problem{Path: "users.txt", What: fmt.Sprintf("line %d: %v", b.Number, b.Err), Done: done})
-		owned[b.Name] = true // until somebody has looked at the line
+		if name, err := userdb.ParseName(b.Name); err == nil {
+			maildrops[name.String()] = true // until somebody has looked at the line
+		}
 	}
-	records, _ := o.Users() // its errors are the broken lines
+	settings, err := o.CheckSettings()
+	if err != nil {
+		return problems, nil, err
+	}
+	for _, err := range settings {
+		problems = append(problems, maildir.Problem{Path: "users.settings", What: err.Error() + ": correct it with an editor"})
+	}
+	records, _ := o.Users() // its errors are the ones above
 	for _, r := range records {
 		dirs, err := o.Maildrops(r.Name)
 		if err != nil {
-			return nil, nil, err
+			return problems, nil, err
 		}
 		for _, dir := range dirs {
-			owned[dir] = true
+			maildrops[dir] = true
 		}
 	}
-	return problems, owned, nil
+	return problems, maildrops, nil
 }
 
+// checkMaildrops checks those that are somebody's, and all others that are there.
 func checkMaildrops(store *maildir.Store, owned map[string]bool, repair bool) (problems []maildir.Problem, err error) {
-	there, err := store.Maildrops()
+	there, problems, err := store.Maildrops()
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range slices.Sorted(slices.Values(there)) {
+	names := slices.AppendSeq(there, maps.Keys(owned))
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
 		if !owned[name] {
-			problems = append(problems, maildir.Problem{Path: name, What: "a maildrop of nobody in users.txt"})
+			problems = append(problems, maildir.Problem{Path: name, What: "a maildrop of nobody in users.txt: add that user, or move it away"})
 		}
-		found, err := store.Check(name, repair)
-		problems = append(problems, found...)
-		if err != nil {
-			return problems, err
-		}
+		problems = append(problems, store.Check(name, repair)...)
 	}
 	return problems, nil
 }
@@ -129,19 +145,23 @@ func checkLeftOvers(dataDir string, repair bool) (problems []maildir.Problem, er
 	}
 	defer root.Close()
 	found, err := safefile.LeftOvers(root, ".")
-	if err != nil {
+	if err != nil || len(found) == 0 {
 		return nil, err
 	}
+	var moves []safefile.Move
 	for _, l := range found {
-		p := maildir.Problem{Path: l.Name, What: "a change of a file did not end: what was written is of " + l.Time.Format(time.DateTime)}
-		if repair {
-			to, err := safefile.SetAside(root, ".", l.Name, leftOversAside)
-			if err != nil {
-				return problems, err
-			}
-			p.Done = "moved to " + to
-		}
-		problems = append(problems, p)
+		problems = append(problems, maildir.Problem{Path: l.Name, What: "a change of a file did not end: what was written is of " + l.Time.Format(time.DateTime)})
+		moves = append(moves, safefile.Move{From: l.Name, To: safefile.Aside(l.Name, leftOversAside)})
+	}
+	if !repair {
+		return problems, nil
+	}
+	if err := safefile.Mkdir(root, leftOversAside, 0o700); err != nil {
+		return problems, err
+	}
+	safefile.MoveAll(root, moves)
+	for i, m := range moves {
+		problems[i].Mended("moved to "+m.To, m.Err)
 	}
 	return problems, nil
 }

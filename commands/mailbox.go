@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	netmail "net/mail"
 	"os"
 	"path/filepath"
@@ -57,7 +56,7 @@ func withStore(c *cli.Context, f func(config.Config, *userdb.DB, *maildir.Store)
 	if err != nil {
 		return err
 	}
-	db, err := userdb.Open(cfg.DataDir, userOptions(cfg), slog.New(slog.DiscardHandler))
+	db, err := openUsers(cfg)
 	if err != nil {
 		return err
 	}

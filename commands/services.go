@@ -200,12 +200,9 @@ func (h *host) submissions(log *slog.Logger) (func(context.Context, net.Listener
 	return s.Serve, nil
 }
 
-func (h *host) pop3Server(service string, log *slog.Logger) (*pop3d.Server, error) {
+func (h *host) pop3Server(service string, log *slog.Logger) *pop3d.Server {
 	if h.presence == nil { // both ports share it
-		var err error
-		if h.presence, err = h.db.Watch(); err != nil {
-			return nil, err
-		}
+		h.presence = h.db.Watch()
 	}
 	s := &pop3d.Server{
 		Hostname: h.cfg.Hostname, Certificate: h.cert, Proxies: h.cfg.POP3.Proxies, Limits: h.pop3Limits, LoginDelay: h.pop3Delay,
@@ -215,25 +212,18 @@ func (h *host) pop3Server(service string, log *slog.Logger) (*pop3d.Server, erro
 	if h.metrics != nil {
 		s.Observer = h.metrics.POP3(service)
 	}
-	return s, nil
+	return s
 }
 
 func (h *host) pop3(log *slog.Logger) (func(context.Context, net.Listener) error, error) {
-	s, err := h.pop3Server(pop3Service, log)
-	if err != nil {
-		return nil, err
-	}
-	return s.Serve, nil
+	return h.pop3Server(pop3Service, log).Serve, nil
 }
 
 func (h *host) pop3s(log *slog.Logger) (func(context.Context, net.Listener) error, error) {
 	if h.cert == nil {
 		return nil, fmt.Errorf("pop3s: %w: set acme, or cert and key, in [tls] of the config", line.ErrNoTLS)
 	}
-	s, err := h.pop3Server("pop3s", log)
-	if err != nil {
-		return nil, err
-	}
+	s := h.pop3Server("pop3s", log)
 	s.ImplicitTLS = true
 	return s.Serve, nil
 }

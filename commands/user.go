@@ -3,7 +3,9 @@ package commands
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"strings"
 	"time"
@@ -59,13 +61,22 @@ func withUsers(least, most int, create bool, run func(operator) error) cli.Actio
 				return err
 			}
 		}
-		db, err := userdb.Open(cfg.DataDir, userOptions(cfg), slog.New(slog.DiscardHandler))
+		db, err := openUsers(cfg)
 		if err != nil {
 			return err
 		}
 		defer db.Close()
 		return run(operator{db, c, cfg})
 	}
+}
+
+// openUsers opens users.txt for a command, which tells itself what is wrong with it.
+func openUsers(cfg config.Config) (*userdb.DB, error) {
+	db, err := userdb.Open(cfg.DataDir, userOptions(cfg), slog.New(slog.DiscardHandler))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("there is no data directory %s: name it with --data, or as data_dir in the config", cfg.DataDir)
+	}
+	return db, err
 }
 
 // withUser is withUsers for a command whose first argument is a user's name.

@@ -32,6 +32,16 @@ func (db *DB) Check() ([]BrokenLine, error) {
 	return brokenLines(s.lines), nil
 }
 
+// CheckSettings returns an error for each line of users.settings that can't be read, or
+// is nobody's.
+func (db *DB) CheckSettings() (problems []error, err error) {
+	s, err := db.read()
+	if err != nil {
+		return nil, err
+	}
+	return s.unset, nil
+}
+
 func brokenLines(lines []string) (broken []BrokenLine) {
 	seen := map[string]int{}
 	for i, text := range lines {

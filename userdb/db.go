@@ -157,7 +157,7 @@ func (db *DB) Users() ([]Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.records, errors.Join(s.broken...)
+	return s.records, errors.Join(s.problems()...)
 }
 
 // Local reports whether domain is one whose addresses are all ours, so that an

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -44,7 +45,7 @@ type Status struct {
 // called concurrently, and none of them but Close waits for a disk.
 type Presence struct {
 	db   *DB
-	lock disk.File
+	lock disk.File // nil if there is none to be had
 	log  *slog.Logger
 	done chan struct{}
 	wake chan struct{} // holds a token while there is something to write
@@ -56,40 +57,51 @@ type Presence struct {
 }
 
 // Watch starts to keep userstat. Whoever is on in it is no longer, unless another
-// process keeps it, too. The caller calls Close.
-func (db *DB) Watch() (*Presence, error) {
-	lock, err := safefile.OpenLock(db.root, statLockName)
-	if err != nil {
-		return nil, err
-	}
-	p := &Presence{db: db, lock: lock, log: db.log, done: make(chan struct{}), wake: make(chan struct{}, 1),
+// process keeps it, too. The caller calls Close. Where the file can't be kept, on a
+// full disk say, the log says so: that is no reason to serve nobody.
+func (db *DB) Watch() *Presence {
+	p := &Presence{db: db, log: db.log, done: make(chan struct{}), wake: make(chan struct{}, 1),
 		sessions: map[string]int{}, news: map[string]Status{}}
 	if err := p.start(); err != nil {
-		lock.Close()
-		return nil, err
+		p.log.Warn(statName+" does not tell who is logged in", "err", err)
 	}
 	p.wg.Go(p.run)
-	return p, nil
+	return p
 }
 
 // start joins the processes that keep userstat. The first one ends the sessions of
 // those who were killed.
-func (p *Presence) start() error {
-	err := setLock(p.lock, unix.F_OFD_SETLK, unix.F_WRLCK)
+func (p *Presence) start() (err error) {
+	if p.lock, err = safefile.OpenLock(p.db.root, statLockName); err != nil {
+		return err
+	}
+	err = setLock(p.lock, unix.F_OFD_SETLK, unix.F_WRLCK)
 	if err == nil {
-		ctx, cancel := context.WithTimeout(context.Background(), statPatience)
-		defer cancel()
-		err = p.write(ctx, func(stats map[string]Status) {
-			for user, st := range stats {
-				if st.On {
-					stats[user] = Status{false, time.Now()}
-				}
-			}
-		})
+		err = p.endSessions()
 	} else if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
 		err = nil
 	}
 	return errors.Join(err, setLock(p.lock, unix.F_OFD_SETLKW, unix.F_RDLCK))
+}
+
+func (p *Presence) endSessions() error {
+	stats, err := p.db.readStats()
+	if err != nil {
+		return err
+	}
+	wasOn := func(st Status) bool { return st.On }
+	if !slices.ContainsFunc(slices.Collect(maps.Values(stats)), wasOn) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), statPatience)
+	defer cancel()
+	return p.write(ctx, func(stats map[string]Status) {
+		for user, st := range stats {
+			if st.On {
+				stats[user] = Status{false, time.Now()}
+			}
+		}
+	})
 }
 
 func setLock(f disk.File, command int, kind int16) error {
@@ -149,7 +161,11 @@ func (p *Presence) Close() error {
 		p.news[user] = Status{false, time.Now()}
 	}
 	p.mu.Unlock()
-	return errors.Join(p.flush(), p.lock.Close())
+	err := p.flush()
+	if p.lock != nil {
+		err = errors.Join(err, p.lock.Close())
+	}
+	return err
 }
 
 // run writes what has become news, at most every statDelay.

@@ -2,17 +2,15 @@ package userdb
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
 
 func watch(t *testing.T, db *DB) *Presence {
 	t.Helper()
-	p, err := db.Watch()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
+	return db.Watch()
 }
 
 // on are the users who are, and off those who were.
@@ -126,6 +124,36 @@ func TestPresenceWaits(t *testing.T) {
 	wantStats(t, db, "alicebob", "")
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Where the file can't be kept, people are served all the same.
+func TestPresenceWithoutFile(t *testing.T) {
+	for _, name := range []string{statLockName, statName} {
+		db, dir := threeUsers(t)
+		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		p := watch(t, db)
+		leave := p.Enter("alice")
+		if err := p.flush(); (err == nil) != (name == statLockName) {
+			t.Errorf("%s: %v", name, err)
+		}
+		leave()
+		p.Close()
+	}
+}
+
+// A full disk keeps nobody from starting to watch: nothing is written while nobody was on.
+func TestPresenceWritesNothingAtFirst(t *testing.T) {
+	db, dir := threeUsers(t)
+	const before = "alice off 2026-11-23T08:46:42Z\nremoved off 2026-11-23T08:46:42Z\n"
+	write(t, dir, statName, before)
+	if err := watch(t, db).Close(); err != nil {
+		t.Fatal(err)
+	}
+	if file := content(t, dir, statName); file != before {
+		t.Errorf("the file:\n%s", file)
 	}
 }
 

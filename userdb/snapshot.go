@@ -19,6 +19,7 @@ type snapshot struct {
 	lines   []string // as they stand, without line ends
 	records []Record
 	broken  []error        // one for each line that can't be read
+	unset   []error        // one for each of users.settings
 	lost    []lost         // whose lines those are, as far as can be told
 	folded  map[string]int // the first of the records with a folded name
 	next    []int          // for each record, another with the same folded name, or -1
@@ -67,7 +68,7 @@ func (db *DB) load() (*snapshot, error) {
 	}
 	if time.Since(s.changed()) > settled {
 		db.snap.Store(s)
-		for _, err := range s.broken {
+		for _, err := range s.problems() {
 			db.log.Warn("passed over a broken line", "err", err)
 		}
 	}
@@ -96,6 +97,9 @@ func (db *DB) current(s *snapshot) bool {
 	s.looked.Store(int64(now))
 	return true
 }
+
+// problems are those of all lines.
+func (s *snapshot) problems() []error { return slices.Concat(s.broken, s.unset) }
 
 // changed is when the younger of the files was.
 func (s *snapshot) changed() time.Time {

@@ -90,6 +90,10 @@ type File interface {
 	Fd() uintptr
 }
 
+// LostAndFound is a directory that some file systems have at their root, for root
+// alone: it is nobody's data.
+const LostAndFound = "lost+found"
+
 // OpenDir opens a directory.
 func OpenDir(path string) (Dir, error) {
 	root, err := os.OpenRoot(path)

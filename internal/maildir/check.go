@@ -24,20 +24,32 @@ type Problem struct {
 	Done string `json:"done,omitempty"` // about it; "" for nothing
 }
 
+// Mended notes what was done about the problem, or why it could not be.
+func (p *Problem) Mended(done string, err error) {
+	switch {
+	case err == nil:
+		p.Done = done
+	case errors.Is(err, fs.ErrNotExist):
+		p.Done = "gone meanwhile"
+	default:
+		p.What += fmt.Sprintf("; it can't be mended: %v", err)
+	}
+}
+
 // Maildrops lists the directories of the data directory that are maildrops, with
-// or without a user.
-func (s *Store) Maildrops() (names []string, err error) {
+// or without a user, and those of which that can't be told.
+func (s *Store) Maildrops() (names []string, unread []Problem, err error) {
 	entries, err := disk.ReadDir(s.root, ".")
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, e := range entries {
-		if !e.Type.IsDir() || e.Name[0] == '.' {
+		if !e.Type.IsDir() || e.Name[0] == '.' || e.Name == disk.LostAndFound {
 			continue
 		}
 		below, err := disk.ReadDir(s.root, e.Name)
 		if err != nil {
-			return nil, err
+			unread = append(unread, Problem{Path: e.Name, What: unreadable(err)})
 		}
 		for _, b := range below {
 			if n := b.Name; n == "new" || n == "cur" || n == "tmp" || isOriginals(n) {
@@ -46,30 +58,43 @@ func (s *Store) Maildrops() (names []string, err error) {
 			}
 		}
 	}
-	return names, nil
+	return names, unread, nil
 }
 
-// Check reads a whole maildrop and returns what is wrong with it: directories
-// that are missing, what others may read, left-overs in tmp, and in new and cur
-// what is no file, can't be read, or has another size than its name says.
+func unreadable(err error) string { return fmt.Sprintf("it can't be read: %v", err) }
+
+// Check reads a whole maildrop, if there is one of that name, and returns what is
+// wrong with it: directories that are missing or something else, what others may read,
+// left-overs in tmp, and in new and cur what is no file, can't be read, or has another
+// size than its name says.
 //
 // With repair it makes the directories, takes the permissions away, and moves the
 // rest into NAME/.broken, durably; a message of which W alone is wrong gets another
-// name. Nothing is deleted. Servers may be running.
-func (s *Store) Check(maildrop string, repair bool) ([]Problem, error) {
+// name. Nothing is deleted or overwritten. Servers may be running.
+func (s *Store) Check(maildrop string, repair bool) []Problem {
 	c := &checker{store: s, maildrop: maildrop, repair: repair}
-	if err := c.directories(); err != nil {
-		return c.problems, err
+	st, err := s.root.Stat(maildrop)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		c.report(maildrop, "it can't be used as a maildrop: %v", err)
+		return c.problems
+	case !st.IsDir():
+		c.report(maildrop, "it is no directory, so its user gets no mail: move it away")
+		return c.problems
 	}
-	for _, check := range []struct {
-		sub  string
-		file func(file string, st fs.FileInfo) error
-	}{{"", c.original}, {"tmp", c.leftOver}, {"new", c.message}, {"cur", c.message}} {
-		if err := c.each(path.Join(maildrop, check.sub), check.file); err != nil {
-			return c.problems, err
+	c.mode(maildrop, st)
+	c.each(maildrop, c.original)
+	for _, sub := range []struct {
+		name  string
+		check func(file string, st fs.FileInfo)
+	}{{"tmp", c.leftOver}, {"new", c.message}, {"cur", c.message}} {
+		if dir := path.Join(maildrop, sub.name); c.directory(dir) {
+			c.each(dir, sub.check)
 		}
 	}
-	return c.problems, nil
+	return c.problems
 }
 
 // checker is one run of Check.
@@ -78,141 +103,156 @@ type checker struct {
 	maildrop string
 	repair   bool
 	problems []Problem
-	aside    []int // problems whose files of the directory at hand are to be set aside
+	moves    []safefile.Move // of files of the directory at hand
+	moving   []int           // for each, the problem that it mends
 }
 
+// report returns the problem, which is valid until the next one.
 func (c *checker) report(file, format string, args ...any) *Problem {
 	c.problems = append(c.problems, Problem{Path: file, What: fmt.Sprintf(format, args...)})
 	return &c.problems[len(c.problems)-1]
 }
 
-// directories checks that the directories are there.
-func (c *checker) directories() error {
-	missing := false
-	for _, sub := range []string{"", "tmp", "new", "cur"} {
-		dir := path.Join(c.maildrop, sub)
-		st, err := c.store.root.Lstat(dir)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			missing = true
-			if p := c.report(dir, "the directory is missing"); c.repair {
-				p.Done = "made"
-			}
-		case err != nil:
-			return err
-		case !st.IsDir():
-			return fmt.Errorf("%s is not a directory", dir)
-		default:
-			if err := c.mode(dir, st); err != nil {
-				return err
+// broken reports what is to be set aside.
+func (c *checker) broken(file, format string, args ...any) {
+	c.report(file, format, args...)
+	c.move(file, safefile.Aside(file, path.Join(c.maildrop, asideName)))
+}
+
+// move has the last problem mended by a move.
+func (c *checker) move(file, to string) {
+	c.moves = append(c.moves, safefile.Move{From: file, To: to})
+	c.moving = append(c.moving, len(c.problems)-1)
+}
+
+// moveAll makes the moves, if there is to be a repair.
+func (c *checker) moveAll() {
+	if c.repair && len(c.moves) > 0 {
+		err := safefile.Mkdir(c.store.root, path.Join(c.maildrop, asideName), 0o700)
+		for i := range c.moves {
+			if path.Dir(c.moves[i].To) != path.Dir(c.moves[i].From) {
+				c.moves[i].Err = err
 			}
 		}
+		safefile.MoveAll(c.store.root, c.moves)
+		for i, m := range c.moves {
+			c.problems[c.moving[i]].Mended("moved to "+m.To, m.Err)
+		}
 	}
-	if missing && c.repair {
-		c.store.setReady(c.maildrop, false)
-		return c.store.prepare(c.maildrop)
+	c.moves, c.moving = nil, nil
+}
+
+// directory checks one of the maildrop's directories, and reports whether it can be read.
+func (c *checker) directory(dir string) bool {
+	st, err := c.store.root.Stat(dir)
+	if err == nil && !st.IsDir() {
+		c.broken(dir, "it is no directory: %v", st.Mode())
+		c.moveAll()
+		st, err = c.store.root.Lstat(dir)
 	}
-	return nil
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		p := c.report(dir, "the directory is missing")
+		if c.repair {
+			p.Mended("made", safefile.Mkdir(c.store.root, dir, 0o700))
+		}
+		return false
+	case err != nil:
+		c.report(dir, "%s", unreadable(err))
+		return false
+	case !st.IsDir():
+		return false
+	}
+	c.mode(dir, st)
+	return true
 }
 
 // mode checks that a file or directory is its owner's alone.
-func (c *checker) mode(name string, st fs.FileInfo) error {
+func (c *checker) mode(name string, st fs.FileInfo) {
 	perm := st.Mode().Perm()
 	if perm&0o077 == 0 {
-		return nil
+		return
 	}
 	p := c.report(name, "others may use it: mode %#o", perm)
-	if !c.repair {
-		return nil
+	if c.repair {
+		p.Mended(fmt.Sprintf("changed to mode %#o", perm&^0o077), c.chmod(name, perm&^0o077))
 	}
+}
+
+func (c *checker) chmod(name string, perm fs.FileMode) error {
 	f, err := c.store.root.Open(name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	p.Done = fmt.Sprintf("mode %#o", perm&^0o077)
-	return f.Chmod(perm &^ 0o077)
+	return f.Chmod(perm)
 }
 
-// each checks what is in a directory, and then sets aside what is to be.
-func (c *checker) each(dir string, check func(file string, st fs.FileInfo) error) error {
+// each checks what is in a directory, and then moves what is to be.
+func (c *checker) each(dir string, check func(file string, st fs.FileInfo)) {
 	entries, err := disk.ReadDir(c.store.root, dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // reported, and not repaired
-	}
 	if err != nil {
-		return err
+		c.report(dir, "%s", unreadable(err))
 	}
-	c.aside = nil
 	for _, e := range entries {
 		if e.Name[0] == '.' {
 			continue
 		}
 		file := path.Join(dir, e.Name)
 		st, err := c.store.root.Lstat(file)
-		if err == nil {
-			err = check(file, st)
-		}
-		// What has gone since the directory was read is no problem.
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+		switch {
+		case err == nil:
+			check(file, st)
+		case !errors.Is(err, fs.ErrNotExist): // what has gone since the directory was read is no problem
+			c.report(file, "%s", unreadable(err))
 		}
 	}
-	if !c.repair || len(c.aside) == 0 {
-		return nil
-	}
-	return c.setAside(dir)
-}
-
-func (c *checker) broken(file, format string, args ...any) {
-	c.report(file, format, args...)
-	c.aside = append(c.aside, len(c.problems)-1)
+	c.moveAll()
 }
 
 // original checks what lies beside new and cur: the original's messages.
-func (c *checker) original(file string, st fs.FileInfo) error {
-	if !isOriginals(st.Name()) || st.IsDir() {
-		return nil
+func (c *checker) original(file string, st fs.FileInfo) {
+	if isOriginals(st.Name()) && !st.IsDir() {
+		c.read(file, st)
 	}
-	_, err := c.read(file, st)
-	return err
 }
 
-func (c *checker) leftOver(file string, st fs.FileInfo) error {
-	if st.Mode().IsRegular() && time.Since(st.ModTime()) > leftOver {
+func (c *checker) leftOver(file string, st fs.FileInfo) {
+	if isLeftOver(st) {
 		c.broken(file, "a delivery did not end: the file is of %s", st.ModTime().Format(time.DateTime))
 	}
-	return nil
 }
 
-func (c *checker) message(file string, st fs.FileInfo) error {
-	size, err := c.read(file, st)
-	if size == nil || err != nil {
-		return err
+func (c *checker) message(file string, st fs.FileInfo) {
+	size := c.read(file, st)
+	if size == nil {
+		return
 	}
 	name := path.Base(file)
 	if s, ok := numberInName(name, "S="); ok && s != size.disk {
 		c.broken(file, "it has %d octets, and S=%d in its name", size.disk, s)
-		return nil
+		return
 	}
 	w, ok := numberInName(name, "W=")
 	if !ok || w == size.total() {
-		return nil
+		return
 	}
-	p := c.report(file, "it has %d octets on the wire, and W=%d in its name", size.total(), w)
-	if !c.repair {
-		return nil
+	right := path.Join(path.Dir(file), strings.Replace(name, fmt.Sprintf(",W=%d", w), fmt.Sprintf(",W=%d", size.total()), 1))
+	const what = "it has %d octets on the wire, and W=%d in its name"
+	if _, err := c.store.root.Lstat(right); err == nil { // another message has the name that would be right
+		c.broken(file, what, size.total(), w)
+		return
 	}
-	right := strings.Replace(name, fmt.Sprintf(",W=%d", w), fmt.Sprintf(",W=%d", size.total()), 1)
-	p.Done = "renamed to " + right
-	return c.store.root.Rename(file, path.Join(path.Dir(file), right))
+	c.report(file, what, size.total(), w)
+	c.move(file, right)
 }
 
-// read reads a file through. It gives nil for one that it has reported as broken.
-func (c *checker) read(file string, st fs.FileInfo) (*wireSize, error) {
+// read reads a file through. It gives nil for one that is gone, or that it has
+// reported as broken.
+func (c *checker) read(file string, st fs.FileInfo) *wireSize {
 	if !st.Mode().IsRegular() {
 		c.broken(file, "it is no file: %v", st.Mode())
-		return nil, nil
+		return nil
 	}
 	var size wireSize
 	f, err := c.store.root.Open(file)
@@ -220,42 +260,13 @@ func (c *checker) read(file string, st fs.FileInfo) (*wireSize, error) {
 		_, err = io.Copy(&size, f)
 		f.Close()
 	}
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		c.broken(file, "%s", unreadable(err))
+		return nil
 	}
-	if err != nil {
-		c.broken(file, "it can't be read: %v", err)
-		return nil, nil
-	}
-	return &size, c.mode(file, st)
-}
-
-// setAside moves what is broken in dir into the maildrop's .broken. It has its
-// name there, durably, before it loses the other: no crash loses it.
-func (c *checker) setAside(dir string) error {
-	root, aside := c.store.root, path.Join(c.maildrop, asideName)
-	if err := safefile.Mkdir(root, aside, 0o700); err != nil {
-		return err
-	}
-	for _, i := range c.aside {
-		p := &c.problems[i]
-		to := path.Join(aside, path.Base(dir)+"-"+path.Base(p.Path)+"-"+c.store.uniqueName())
-		give := root.Link
-		if st, err := root.Lstat(p.Path); err == nil && st.IsDir() {
-			give = root.Rename
-		}
-		if err := give(p.Path, to); err != nil {
-			return err
-		}
-		p.Done = "moved to " + to
-	}
-	if err := disk.SyncDir(root, aside); err != nil {
-		return err
-	}
-	for _, i := range c.aside {
-		if err := root.Remove(c.problems[i].Path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return disk.SyncDir(root, dir)
+	c.mode(file, st)
+	return &size
 }

@@ -30,6 +30,9 @@ func damage(t *testing.T, dir string) (want map[string]string) {
 	write("cur/2.wire,S=6,W=9:2,S", "hello\n", 0o600)
 	write("cur/3.good,S=6,W=7:2,S", "hello\n", 0o600)
 	write("cur/4.others", "hello\n", 0o644)
+	write("cur/9.taken,S=6,W=9", "hello\n", 0o600)
+	write("cur/9.taken,S=6,W=7", "HELLO\n", 0o600)
+	write("new/"+strings.Repeat("l", 248)+",S=1", "hello\n", 0o600)
 	write("tmp/5.old", "hal", 0o600)
 	write("tmp/6.young", "hal", 0o600)
 	write("1700000000", "of the original\n", 0o600)
@@ -48,13 +51,15 @@ func damage(t *testing.T, dir string) (want map[string]string) {
 		t.Fatal(err)
 	}
 	return map[string]string{
-		"alice/cur":                    "others may use it: mode 0755",
-		"alice/tmp/5.old":              "a delivery did not end",
-		"alice/new/1.short,S=6,W=7":    "it has 5 octets, and S=6 in its name",
-		"alice/new/7.directory":        "it is no file",
-		"alice/cur/2.wire,S=6,W=9:2,S": "it has 7 octets on the wire, and W=9 in its name",
-		"alice/cur/4.others":           "others may use it: mode 0644",
-		"alice/cur/8.link":             "it is no file",
+		"alice/cur":                                      "others may use it: mode 0755",
+		"alice/tmp/5.old":                                "a delivery did not end",
+		"alice/new/1.short,S=6,W=7":                      "it has 5 octets, and S=6 in its name",
+		"alice/new/7.directory":                          "it is no file",
+		"alice/cur/2.wire,S=6,W=9:2,S":                   "it has 7 octets on the wire, and W=9 in its name",
+		"alice/cur/9.taken,S=6,W=9":                      "it has 7 octets on the wire, and W=9 in its name",
+		"alice/new/" + strings.Repeat("l", 248) + ",S=1": "it has 6 octets, and S=1 in its name",
+		"alice/cur/4.others":                             "others may use it: mode 0644",
+		"alice/cur/8.link":                               "it is no file",
 	}
 }
 
@@ -73,42 +78,34 @@ func compare(t *testing.T, problems []Problem, want map[string]string) {
 func TestCheck(t *testing.T) {
 	s, dir := newStore(t)
 	deliver(t, s, "hello\r\n", "alice")
-	problems, err := s.Check("alice", false)
-	if err != nil || len(problems) > 0 {
-		t.Fatalf("a maildrop as the store leaves it: %v, %v", problems, err)
+	if problems := s.Check("alice", false); len(problems) > 0 {
+		t.Fatalf("a maildrop as the store leaves it: %v", problems)
 	}
 	want := damage(t, dir)
 	before := everything(t, dir)
-	problems, err = s.Check("alice", false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	compare(t, problems, want)
+	compare(t, s.Check("alice", false), want)
 	if after := everything(t, dir); !maps.Equal(before, after) {
 		t.Errorf("looking has changed something: %v, then %v", before, after)
 	}
 
-	problems, err = s.Check("alice", true)
-	if err != nil {
-		t.Fatal(err)
-	}
+	problems := s.Check("alice", true)
 	compare(t, problems, want)
 	for _, p := range problems {
 		if p.Done == "" {
 			t.Errorf("%s is not repaired", p.Path)
 		}
 	}
-	if problems, err := s.Check("alice", true); err != nil || len(problems) > 0 {
-		t.Errorf("after the repair: %v, %v", problems, err)
+	if problems := s.Check("alice", true); len(problems) > 0 {
+		t.Errorf("after the repair: %v", problems)
 	}
 	if after := everything(t, dir); !maps.Equal(before, after) {
 		t.Errorf("the repair has changed or deleted something: %v, then %v", before, after)
 	}
-	if names, err := filepath.Glob(filepath.Join(dir, "alice/.broken/*")); err != nil || len(names) != 4 {
+	if names, err := filepath.Glob(filepath.Join(dir, "alice/.broken/*")); err != nil || len(names) != 6 {
 		t.Errorf("set aside: %v, %v", names, err)
 	}
 	m := open(t, s, "alice")
-	if m.Len() != 5 { // the first, 2, 3, 4, and the original's
+	if m.Len() != 6 { // the first, 2, 3, 4, 9 with the right name, and the original's
 		t.Errorf("%d messages are left", m.Len())
 	}
 }
@@ -135,22 +132,67 @@ func everything(t *testing.T, dir string) map[string]int {
 	return all
 }
 
+// What a directory lacks is made, what is in its place set aside, and nothing else is
+// touched: not even what a delivery would remove.
 func TestCheckMakesDirectories(t *testing.T) {
 	s, dir := newStore(t)
-	if err := os.MkdirAll(filepath.Join(dir, "alice/new"), 0o700); err != nil {
-		t.Fatal(err)
+	for _, err := range []error{
+		os.MkdirAll(filepath.Join(dir, "alice/tmp"), 0o700),
+		os.WriteFile(filepath.Join(dir, "alice/new"), []byte("a file"), 0o600),
+		os.WriteFile(filepath.Join(dir, "alice/tmp/1.old"), []byte("hal"), 0o600),
+		os.Chtimes(filepath.Join(dir, "alice/tmp/1.old"), time.Time{}, time.Now().Add(-2*leftOver)),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
-	want := map[string]string{"alice/tmp": "the directory is missing", "alice/cur": "the directory is missing"}
-	problems, err := s.Check("alice", true)
-	if err != nil {
-		t.Fatal(err)
+	compare(t, s.Check("alice", false), map[string]string{"alice/tmp/1.old": "a delivery did not end", "alice/new": "it is no directory", "alice/cur": "the directory is missing"})
+	problems := s.Check("alice", true)
+	made := slices.IndexFunc(problems, func(p Problem) bool { return p.Path == "alice/new" && p.Done == "made" })
+	if made < 0 || len(problems) != 4 {
+		t.Errorf("%v", problems)
 	}
-	compare(t, problems, want)
-	if problems, err := s.Check("alice", false); err != nil || len(problems) > 0 {
-		t.Errorf("after the repair: %v, %v", problems, err)
+	if problems := s.Check("alice", false); len(problems) > 0 {
+		t.Errorf("after the repair: %v", problems)
 	}
-	names, err := s.Maildrops()
-	if err != nil || !slices.Equal(names, []string{"alice"}) {
-		t.Errorf("maildrops %v, %v", names, err)
+	if all := everything(t, dir); all["a file"] != 1 || all["hal"] != 1 {
+		t.Errorf("the repair has deleted something: %v", all)
+	}
+	names, unread, err := s.Maildrops()
+	if err != nil || len(unread) > 0 || !slices.Equal(names, []string{"alice"}) {
+		t.Errorf("maildrops %v, %v, %v", names, unread, err)
+	}
+}
+
+// What is no maildrop is told, and what can't be mended keeps nothing else from it.
+func TestCheckGoesOn(t *testing.T) {
+	s, dir := newStore(t)
+	for _, err := range []error{
+		os.WriteFile(filepath.Join(dir, "file"), nil, 0o600),
+		os.Symlink("/", filepath.Join(dir, "outside")),
+		os.MkdirAll(filepath.Join(dir, "alice/new"), 0o700),
+		os.Symlink("/", filepath.Join(dir, "alice/tmp")),
+		os.WriteFile(filepath.Join(dir, "alice/.broken"), nil, 0o600),
+		os.WriteFile(filepath.Join(dir, "alice/new/1.short,S=6"), []byte("hell\n"), 0o600),
+		os.WriteFile(filepath.Join(dir, "alice/new/2.wire,S=6,W=9"), []byte("hello\n"), 0o600),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	compare(t, s.Check("nobody", true), nil)
+	compare(t, s.Check("file", true), map[string]string{"file": "it is no directory"})
+	compare(t, s.Check("outside", true), map[string]string{"outside": "it can't be used as a maildrop: "})
+	problems := s.Check("alice", true)
+	compare(t, problems, map[string]string{
+		"alice/tmp":                "it can't be read: ",
+		"alice/cur":                "the directory is missing",
+		"alice/new/1.short,S=6":    "it has 5 octets, and S=6 in its name; it can't be mended: alice/.broken is not a directory",
+		"alice/new/2.wire,S=6,W=9": "it has 7 octets on the wire, and W=9 in its name",
+	})
+	for _, p := range problems {
+		if mended := p.Path == "alice/cur" || p.Path == "alice/new/2.wire,S=6,W=9"; (p.Done != "") != mended {
+			t.Errorf("%s: %s; %s", p.Path, p.What, p.Done)
+		}
 	}
 }

@@ -56,7 +56,7 @@ func (j *journal) checkpoint(half int) {
 		h.closing = false
 		return
 	}
-	j.store.report(fmt.Errorf("messages of %s can't be made durable in their maildrops, and stay in it: %w", journalName, err))
+	j.store.report(fmt.Errorf("messages of %s can't be made durable in their maildrops, and stay in it: %w", JournalName, err))
 	if !j.closed {
 		time.AfterFunc(again, j.flush)
 	}

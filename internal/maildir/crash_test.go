@@ -298,7 +298,7 @@ func failedBegin(t *testing.T, c *crashed) {
 	c.prepare("alice")
 	c.deliver("one", 100, "alice")
 	c.deliver("two", 100, "alice")
-	c.failOnce(journalName)
+	c.failOnce(JournalName)
 	c.checkpoint()
 	c.remove("alice", "two")
 	c.store = On(c.disk.Root(), "host")
@@ -463,8 +463,8 @@ func repair(t *testing.T, c *crashed) {
 	}
 	c.disk.Settle()
 	c.disk.Note(damaged{})
-	if _, err := c.store.Check("alice", true); err != nil {
-		t.Fatal(err)
+	if problems := c.store.Check("alice", true); len(problems) != 1 || problems[0].Done == "" {
+		t.Fatal(problems)
 	}
 	c.disk.Note(repaired{})
 }
@@ -503,7 +503,7 @@ func anotherProcess(t *testing.T, c *crashed) {
 
 // failedSync has one fsync after the other fail; the sender tries again.
 func failedSync(t *testing.T, c *crashed) {
-	for _, name := range []string{"alice", ".", "alice/tmp", "alice/new", journalName} {
+	for _, name := range []string{"alice", ".", "alice/tmp", "alice/new", JournalName} {
 		if strings.Contains(name, "/") {
 			c.prepare("alice")
 		}
@@ -575,7 +575,7 @@ func (c *crashed) synced() string {
 	if c.direct {
 		return "alice/new"
 	}
-	return journalName
+	return JournalName
 }
 
 // prepare makes a maildrop, and the journal, that are durable.

@@ -55,9 +55,9 @@ var (
 		{"open", "alice/tmp", syscall.EMFILE},
 	}
 	journalFaults = []fault{
-		{"write", journalName, syscall.EIO},
-		{"write", journalName, syscall.ENOSPC},
-		{"sync", journalName, syscall.EIO},
+		{"write", JournalName, syscall.EIO},
+		{"write", JournalName, syscall.ENOSPC},
+		{"sync", JournalName, syscall.EIO},
 	}
 )
 
@@ -294,9 +294,9 @@ func TestFullDisk(t *testing.T) {
 // use it again when that has gone.
 func TestNoJournal(t *testing.T) {
 	for _, f := range []fault{
-		{"open", journalName, syscall.EMFILE},
-		{"write", journalName, syscall.ENOSPC},
-		{"sync", journalName, syscall.EIO},
+		{"open", JournalName, syscall.EMFILE},
+		{"write", JournalName, syscall.ENOSPC},
+		{"sync", JournalName, syscall.EIO},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			d := disktest.New()
@@ -362,14 +362,14 @@ func TestFailedCheckpoints(t *testing.T) {
 		if n := troubles.Load(); n != 2 {
 			t.Errorf("%d reports of two halves", n)
 		}
-		before := d.Synced(journalName)
+		before := d.Synced(JournalName)
 		mended.Store(true)
 		time.Sleep(again)
 		synctest.Wait()
 		if err := store(s, strings.NewReader(body("number-30", 600)), "alice", "bob"); err != nil {
 			t.Fatal(err)
 		}
-		if d.Synced(journalName) != before+3 { // two halves that begin, and this message
+		if d.Synced(JournalName) != before+3 { // two halves that begin, and this message
 			t.Errorf("the journal is not used when the fault has gone")
 		}
 		haveOnly(t, s, append(want, body("number-30", 600))...)

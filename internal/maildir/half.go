@@ -1,6 +1,7 @@
 package maildir
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -25,8 +26,13 @@ type header struct {
 // headerSize is a sector: the disk writes it as a whole or not at all.
 const headerSize = 512
 
+// errHeader is the error for a half whose header no crash leaves like that. Without
+// it, nobody knows which records are its own.
+var errHeader = errors.New("the header of a half is damaged")
+
 // readHalf reads the records of a half, up to the first that is not whole. A half
-// that was never begun has none.
+// that was never begun has none. The error matches errHeader if it may have some that
+// are lost.
 func readHalf(f io.ReaderAt, half int) (h header, records []*record, err error) {
 	h, err = eachRecord(f, half, func(r *record) error {
 		records = append(records, r)
@@ -42,8 +48,11 @@ func eachRecord(f io.ReaderAt, half int, do func(*record) error) (h header, err 
 	if err != nil && err != io.EOF {
 		return h, err
 	}
-	if count, err := fmt.Sscanf(string(b[:n]), "xm journal %016x %s\n", &h.epoch, &h.boot); count != 2 || err != nil {
+	if len(bytes.Trim(b[:n], "\x00")) == 0 {
 		return header{}, nil
+	}
+	if count, err := fmt.Sscanf(string(b[:n]), "xm journal %016x %s\n", &h.epoch, &h.boot); count != 2 || err != nil {
+		return header{}, errHeader
 	}
 	if h.boot == "-" {
 		h.boot = ""
@@ -123,8 +132,10 @@ func beginHalf(f disk.File, half int, boot string, sync func() error) (epoch uin
 	}
 	if err != nil {
 		// The disk may still have the records, so others must find them to mark them.
-		_, undo := f.WriteAt(before, start(half))
-		return 0, errors.Join(err, undo)
+		if _, undo := f.WriteAt(before, start(half)); undo != nil {
+			err = fmt.Errorf("%w, and the header before it can't be put back", err)
+		}
+		return 0, err
 	}
 	return epoch, nil
 }

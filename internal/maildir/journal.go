@@ -8,12 +8,13 @@ import (
 	"xm/internal/disk"
 )
 
-// What the journal holds: two halves, each with a header and records one after
-// the other. One half takes records while the other's messages are made durable
-// in their maildrops, all together.
+// JournalName is the file, in the data directory, that holds the journal: two halves,
+// each with a header and records one after the other. One half takes records while the
+// other's messages are made durable in their maildrops, all together.
 //
-// It is no part of a copy: it holds what was deleted long ago, too.
-const journalName = ".journal"
+// It is no part of a copy, if Recover was called before: it holds what was deleted
+// long ago, too.
+const JournalName = ".journal"
 
 // halfSize is one for all programs. A message that would not fit gets its own
 // syncs; so do all while both halves are full.

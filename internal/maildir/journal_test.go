@@ -118,7 +118,7 @@ func TestOneJournal(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	content, err := os.ReadFile(filepath.Join(dir, journalName))
+	content, err := os.ReadFile(filepath.Join(dir, JournalName))
 	if err != nil || !strings.HasPrefix(string(content), "xm journal ") {
 		t.Errorf("%.40q, %v", content, err)
 	}
@@ -485,4 +485,63 @@ func (r *countedReader) ReadAt(p []byte, offset int64) (int, error) {
 	n, err := r.ReaderAt.ReadAt(p, offset)
 	r.octets += n
 	return n, err
+}
+
+// A header that no crash leaves like that is told, and the other half is read.
+func TestDamagedHeader(t *testing.T) {
+	for half, comesBack := range []bool{false, true} { // the message is in the first
+		c := &crashed{disk: disktest.New()}
+		c.open()
+		c.prepare("alice")
+		c.deliver("one", 100, "alice")
+		file := c.find(t, body("one", 100))
+		c.open()
+		c.store.boot = "another"
+		var told []error
+		c.store.Trouble = func(err error) { told = append(told, err) }
+		f, err := openJournalFile(c.disk.Root(), JournalName)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, err := range []error{c.disk.Root().Remove(file), second(f.WriteAt([]byte("?"), start(half))), c.store.Recover(), f.Close()} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(told) != 1 || !errors.Is(told[0], errHeader) {
+			t.Errorf("half %d: %v", half, told)
+		}
+		if _, err := c.disk.Root().Stat(file); comesBack != (err == nil) {
+			t.Errorf("half %d: %v", half, err)
+		}
+	}
+}
+
+func second(_ int, err error) error { return err }
+
+// On a file system that can't be written to, a journal that holds nothing is no trouble.
+func TestReadOnlyJournal(t *testing.T) {
+	for _, atRest := range []bool{true, false} {
+		c := &crashed{disk: disktest.New()}
+		c.open()
+		c.prepare("alice")
+		c.deliver("one", 100, "alice")
+		if atRest {
+			if err := c.store.GiveUpJournal(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.open()
+		opened := false
+		c.disk.SetFault(func(op, name string) error {
+			if op == "open" && name == JournalName && !opened { // for writing, that is
+				opened = true
+				return syscall.EROFS
+			}
+			return nil
+		})
+		if err := c.store.Recover(); atRest != (err == nil) || err != nil && !errors.Is(err, syscall.EROFS) {
+			t.Errorf("at rest %v: %v", atRest, err)
+		}
+	}
 }

@@ -88,7 +88,7 @@ func (s *Store) makeDirs(name string) (made []string, err error) {
 		err := s.root.Mkdir(dir, 0o700)
 		if err == nil {
 			made = append(made, dir)
-			err = s.giveAway(dir)
+			err = safefile.GiveToParent(s.root, dir)
 		}
 		if err != nil && !errors.Is(err, fs.ErrExist) {
 			return made, err
@@ -97,22 +97,13 @@ func (s *Store) makeDirs(name string) (made []string, err error) {
 	return made, nil
 }
 
-// giveAway gives a directory to the owner of the one that it is in.
-func (s *Store) giveAway(dir string) error {
-	parent, err := s.root.Stat(path.Dir(dir))
-	if err != nil {
-		return err
-	}
-	d, err := s.root.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return safefile.GiveTo(d, parent)
-}
-
 // leftOver is the age at which a file in tmp is nobody's any more.
 const leftOver = 36 * time.Hour
+
+// isLeftOver reports whether a file of a tmp directory was left there by a crash.
+func isLeftOver(st fs.FileInfo) bool {
+	return st.Mode().IsRegular() && time.Since(st.ModTime()) > leftOver
+}
 
 // sweep removes what crashes left in a tmp directory.
 func (s *Store) sweep(tmp string) error {
@@ -123,7 +114,7 @@ func (s *Store) sweep(tmp string) error {
 	for _, e := range entries {
 		file := path.Join(tmp, e.Name)
 		st, err := s.root.Lstat(file)
-		if err == nil && st.Mode().IsRegular() && time.Since(st.ModTime()) > leftOver {
+		if err == nil && isLeftOver(st) {
 			err = s.root.Remove(file)
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -123,7 +123,7 @@ func TestRecoverWaits(t *testing.T) {
 	if s.journal == nil {
 		t.Skip("the file system of temporary files has no journal")
 	}
-	f, err := openJournalFile(s.root, journalName)
+	f, err := openJournalFile(s.root, JournalName)
 	if err != nil {
 		t.Fatal(err)
 	}

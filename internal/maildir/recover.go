@@ -30,7 +30,7 @@ func (s *Store) ownJournal() *journal {
 	default:
 		s.nextOpening = time.Now().Add(again)
 		if !errors.Is(err, errors.ErrUnsupported) {
-			s.report(fmt.Errorf("deliveries are slower, as %s can't be used: %w", journalName, err))
+			s.report(fmt.Errorf("deliveries are slower, as %s can't be used: %w", JournalName, err))
 		}
 	}
 	return s.journal
@@ -90,7 +90,7 @@ func openJournalFile(root disk.Dir, name string) (disk.File, error) {
 // ErrLocked if another process has it, which has put back what is to be: the owner
 // locks the marks first, until then.
 func (s *Store) lockJournal(open func(root disk.Dir, name string) (disk.File, error)) (disk.File, error) {
-	f, err := open(s.root, journalName)
+	f, err := open(s.root, JournalName)
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +111,7 @@ func (s *Store) lockJournal(open func(root disk.Dir, name string) (disk.File, er
 // has done it.
 func (s *Store) Recover() error {
 	f, err := s.lockJournal(openJournalFile)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrLocked) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrLocked) || errors.Is(err, unix.EROFS) && s.isAtRest() {
 		return nil
 	}
 	if err != nil {
@@ -121,16 +121,30 @@ func (s *Store) Recover() error {
 	return s.recoverFrom(f)
 }
 
-// IsJournal reports whether a file of the data directory is one that a copy has no
-// use for, if Recover was called before.
-func IsJournal(name string) bool { return name == journalName }
+// isAtRest reports whether the journal holds nothing, as servers that have ended in
+// order leave it.
+func (s *Store) isAtRest() bool {
+	f, err := s.root.Open(JournalName)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	for half := range 2 {
+		if _, records, err := readHalf(f, half); err != nil || len(records) > 0 {
+			return false
+		}
+	}
+	return true
+}
 
 // recoverFrom leaves a journal without records.
 func (s *Store) recoverFrom(f disk.File) error {
 	live := false
 	for half := range 2 {
 		h, records, err := readHalf(f, half)
-		if err != nil {
+		if errors.Is(err, errHeader) {
+			s.report(fmt.Errorf("%w: mail from just before a crash, if there was one, may be missing; what %s holds of it can be read by hand, see xm-store(7)", err, JournalName))
+		} else if err != nil {
 			return err
 		}
 		live = live || len(records) > 0

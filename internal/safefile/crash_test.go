@@ -38,8 +38,10 @@ func happen(d *disktest.Disk) {
 		note(Mkdir(root, "d", 0o700), "d", "")
 	}
 	note(WriteNew(root, "d/key", []byte("key"), 0o600), "d/key", "key")
-	to, err := SetAside(root, ".", "key", "aside")
-	note(err, movedKey, to)
+	err := Mkdir(root, "aside", 0o700)
+	moves := []Move{{From: "key", To: Aside("key", "aside"), Err: err}}
+	MoveAll(root, moves)
+	note(moves[0].Err, movedKey, moves[0].To)
 }
 
 // movedKey is noted, with the path, when the key is set aside.

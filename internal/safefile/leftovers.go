@@ -1,7 +1,6 @@
 package safefile
 
 import (
-	"crypto/rand"
 	"errors"
 	"io/fs"
 	"path"
@@ -43,24 +42,4 @@ func LeftOvers(root disk.Dir, dir string) (found []LeftOver, err error) {
 		}
 	}
 	return found, nil
-}
-
-// SetAside moves a file of a directory below root into another, which is made
-// where it is missing, under a name that is free, and returns its path. It has that
-// name durably before it loses the other: at worst, a crash leaves it with both.
-func SetAside(root disk.Dir, dir, name, aside string) (to string, err error) {
-	if err := Mkdir(root, aside, 0o700); err != nil {
-		return "", err
-	}
-	from, to := path.Join(dir, name), path.Join(aside, name+"-"+rand.Text())
-	if err := root.Link(from, to); err != nil {
-		return "", err
-	}
-	if err := disk.SyncDir(root, aside); err != nil {
-		return "", err
-	}
-	if err := root.Remove(from); err != nil {
-		return "", err
-	}
-	return to, disk.SyncDir(root, dir)
 }

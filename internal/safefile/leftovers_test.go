@@ -29,23 +29,6 @@ func TestLeftOvers(t *testing.T) {
 	if err != nil || len(found) != 1 || found[0].Name != TempPrefix+"old" || !found[0].Time.Equal(old) {
 		t.Fatalf("%v, %v", found, err)
 	}
-	to, err := SetAside(root, ".", found[0].Name, "aside")
-	if err != nil {
-		t.Fatal(err)
-	}
-	onlyFile(t, filepath.Join(dir, "aside"), filepath.Base(to), TempPrefix+"old")
-	if st, err := os.Stat(filepath.Join(dir, "aside")); err != nil || st.Mode().Perm() != 0o700 {
-		t.Errorf("%v, %v", st, err)
-	}
-	if _, err := os.Lstat(filepath.Join(dir, TempPrefix+"old")); !os.IsNotExist(err) {
-		t.Errorf("it is still there: %v", err)
-	}
-	if found, err := LeftOvers(root, "."); err != nil || len(found) != 0 {
-		t.Errorf("%v, %v", found, err)
-	}
-	if _, err := SetAside(root, ".", "missing", "aside"); !os.IsNotExist(err) {
-		t.Error(err)
-	}
 	if _, err := LeftOvers(root, "missing"); err == nil || !os.IsNotExist(err) {
 		t.Error(err)
 	}

@@ -168,7 +168,7 @@ func write(root disk.Dir, name string, data []byte, perm fs.FileMode, commit fun
 	}
 	defer f.Abort()
 	if _, err := f.Write(data); err != nil {
-		return err
+		return fmt.Errorf("write %s: %w", name, err)
 	}
 	return commit(f)
 }
@@ -178,28 +178,42 @@ func write(root disk.Dir, name string, data []byte, perm fs.FileMode, commit fun
 func Mkdir(root disk.Dir, name string, perm fs.FileMode) error {
 	err := root.Mkdir(name, perm)
 	if errors.Is(err, fs.ErrExist) {
-		return nil
+		return isDir(root, name)
 	}
 	if err != nil {
 		return err
 	}
-	d, err := root.Open(name)
-	if err != nil {
-		return err
+	err = GiveToParent(root, name)
+	if err == nil {
+		err = disk.SyncDir(root, filepath.Dir(name))
 	}
-	defer d.Close()
+	if err != nil {
+		_ = root.Remove(name) // so that it is made anew next time: see disk.Dir's Sync
+	}
+	return err
+}
+
+func isDir(root disk.Dir, name string) error {
+	st, err := root.Stat(name)
+	if err == nil && !st.IsDir() {
+		err = fmt.Errorf("%s is not a directory", name)
+	}
+	return err
+}
+
+// GiveToParent makes the owner of the directory that name is in the owner of what has
+// the name, if this process may do that.
+func GiveToParent(root disk.Dir, name string) error {
 	parent, err := root.Stat(filepath.Dir(name))
 	if err != nil {
 		return err
 	}
-	if err := GiveTo(d, parent); err != nil {
+	f, err := root.Open(name)
+	if err != nil {
 		return err
 	}
-	if err := disk.SyncDir(root, filepath.Dir(name)); err != nil {
-		_ = root.Remove(name) // so that it is made anew next time: see disk.Dir's Sync
-		return err
-	}
-	return nil
+	defer f.Close()
+	return GiveTo(f, parent)
 }
 
 // MkdirAll makes a directory and its parents where they are missing, durably.
