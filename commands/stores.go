@@ -31,7 +31,7 @@ func openStore(cfg config.Config, db *userdb.DB, trouble func(error)) (*maildir.
 	}
 	store.Trouble = trouble
 	if err := store.Recover(); err != nil {
-		trouble(fmt.Errorf("messages may be missing or damaged that were delivered before a crash; they are safe, and looked for again at the next start: %w", err))
+		trouble(fmt.Errorf("the journal can't be used, so mail from just before a crash may be missing or damaged in the maildrops; it is kept, and looked for again at the next start: %w", err))
 	}
 	store.Quota = func(maildrop string) maildir.Quota { return quotaOf(cfg, db, maildrop) }
 	return store, nil
@@ -75,7 +75,7 @@ func warnOfUsers(db *userdb.DB, log *slog.Logger) {
 // users shows users.txt to the servers.
 type users struct{ db *userdb.DB }
 
-// Find is smtpd.Users'.
+// Find implements smtpd.Users.
 func (u users) Find(local, domain string) ([]string, bool, error) {
 	records, found, err := u.db.Recipients(local, domain)
 	var mailboxes []string
@@ -85,22 +85,29 @@ func (u users) Find(local, domain string) ([]string, bool, error) {
 	return mailboxes, found, err
 }
 
-// Local is smtpd.Users'.
+// Local implements smtpd.Users.
 func (u users) Local(domain string) bool { return u.db.Local(domain) }
 
-// Authenticate is sasl.Users'.
+// Authenticate implements sasl.Users.
 func (u users) Authenticate(ctx context.Context, login, password string) (string, bool, error) {
 	name, ok, err := u.db.Authenticate(ctx, login, password)
 	return name.String(), ok, err
 }
 
-// SCRAM is sasl.Users'.
+// SCRAM implements sasl.Users.
 func (u users) SCRAM(login string) (sasl.Verifier, error) {
 	v, err := u.db.SCRAM(login)
 	return sasl.Verifier(v), err
 }
 
-var _ sasl.Users = users{}
+var (
+	_ smtpd.Users    = users{}
+	_ pop3d.Users    = users{}
+	_ smtpd.Mail     = mail{}
+	_ smtpd.Delivery = delivery{}
+	_ pop3d.Mail     = mail{}
+	_ pop3d.Mailbox  = session{}
+)
 
 // mail shows the Maildirs to the servers.
 type mail struct {
@@ -110,7 +117,7 @@ type mail struct {
 	counts   *metrics.Store   // nil for none
 }
 
-// Begin is smtpd.Mail's.
+// Begin implements smtpd.Mail.
 func (m mail) Begin(mailboxes []string) (smtpd.Delivery, error) {
 	d, err := m.store.Begin(mailboxes)
 	if err != nil { // not a nil *Delivery within a Delivery
@@ -120,7 +127,7 @@ func (m mail) Begin(mailboxes []string) (smtpd.Delivery, error) {
 	return delivery{d, m.counts}, nil
 }
 
-// Room is smtpd.Mail's.
+// Room implements smtpd.Mail.
 func (m mail) Room(mailbox string, size int64) (limited bool, err error) {
 	limited = m.store.Quota != nil && m.store.Quota(mailbox) != maildir.Quota{}
 	return limited, smtpError(m.store.Room(mailbox, size))
@@ -131,7 +138,7 @@ type delivery struct {
 	counts *metrics.Store
 }
 
-// Commit is smtpd.Delivery's.
+// Commit implements smtpd.Delivery.
 func (d delivery) Commit() error {
 	began := d.counts.Committing()
 	err := d.Delivery.Commit()
@@ -160,7 +167,7 @@ func smtpError(err error) error {
 	return err
 }
 
-// Open is pop3d.Mail's.
+// Open implements pop3d.Mail.
 func (m mail) Open(mailbox string) (pop3d.Mailbox, error) {
 	name, err := userdb.ParseName(mailbox)
 	if err != nil {
@@ -189,14 +196,14 @@ type session struct {
 	counts *metrics.Store
 }
 
-// Delete is pop3d.Mailbox's.
+// Delete implements pop3d.Mailbox.
 func (s session) Delete(messages []int) error {
 	err := s.Maildrop.Delete(messages)
 	s.counts.Deleted(len(messages), err)
 	return err
 }
 
-// Close is pop3d.Mailbox's.
+// Close implements pop3d.Mailbox.
 func (s session) Close() {
 	s.Maildrop.Close()
 	s.leave()

@@ -57,9 +57,9 @@ type Dir interface {
 	// below it. After an error the names made since the last success may be lost,
 	// whatever a later Sync returns.
 	Sync() error
-	// SyncsAll returns an error that matches errors.ErrUnsupported if SyncAll does
+	// CanSyncAll returns an error that matches errors.ErrUnsupported if SyncAll does
 	// not keep its promise here.
-	SyncsAll() error
+	CanSyncAll() error
 	// SyncAll makes all durable that was written or named by now on the file system
 	// of the directory: syncfs(2). After an error any of it may be lost, whatever a
 	// later SyncAll returns.

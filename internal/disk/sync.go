@@ -29,7 +29,7 @@ func (f file) StartSync(offset, size int64) {
 // returns at once.
 var syncedWhole = []int64{unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC, unix.TMPFS_MAGIC}
 
-func (d dir) SyncsAll() error {
+func (d dir) CanSyncAll() error {
 	if d.self == nil {
 		return errors.ErrUnsupported
 	}

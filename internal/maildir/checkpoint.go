@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// close1 lets a half take no more records, and begin anew when the messages in
+// retire lets a half take no more records, and begin anew when the messages in
 // it are in their maildrops. j.mu is held.
-func (j *journal) close1(half int) {
+func (j *journal) retire(half int) {
 	h := &j.halves[half]
 	h.closing = true
 	if h.pending == 0 && !h.busy && !h.failed {
@@ -22,16 +22,16 @@ func (j *journal) flush() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.timer = nil; !j.closed {
-		j.closeBoth()
+		j.retireUsed()
 	}
 }
 
-// closeBoth is close1 for the halves that hold records. j.mu is held.
-func (j *journal) closeBoth() {
+// retireUsed is retire for the halves that hold records. j.mu is held.
+func (j *journal) retireUsed() {
 	for i := range j.halves {
 		if h := &j.halves[i]; h.end > headerSize || h.failed {
 			h.failed = false
-			j.close1(i)
+			j.retire(i)
 		}
 	}
 }
@@ -140,7 +140,7 @@ func (j *journal) close() error {
 	if j.timer != nil {
 		j.timer.Stop()
 	}
-	j.closeBoth()
+	j.retireUsed()
 	j.mu.Unlock()
 	j.entries.Wait()
 	j.checkpoints.Wait()

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -231,7 +232,7 @@ func (d *Delivery) link(name string, sync bool) error {
 		if err != nil {
 			return err
 		}
-		l := link{drop, drop.names.mark()}
+		l := link{drop, drop.dirSync.mark()}
 		err = d.file.link(drop, name, i == last)
 		if err == nil {
 			d.linked = append(d.linked, maildrop)
@@ -254,11 +255,11 @@ func (d *Delivery) settle() error {
 	var others sync.WaitGroup
 	for i, l := range d.unsynced {
 		if i > 0 {
-			others.Go(func() { errs[i] = l.drop.names.sync(l.mark) })
+			others.Go(func() { errs[i] = l.drop.dirSync.sync(l.mark) })
 		}
 	}
 	if len(errs) > 0 {
-		errs[0] = d.unsynced[0].drop.names.sync(d.unsynced[0].mark)
+		errs[0] = d.unsynced[0].drop.dirSync.sync(d.unsynced[0].mark)
 	}
 	others.Wait()
 	for _, l := range d.unsynced {
@@ -266,6 +267,18 @@ func (d *Delivery) settle() error {
 	}
 	d.unsynced = d.unsynced[:0]
 	return errors.Join(errs...)
+}
+
+// Names are those of a message once it is committed, the same in all of its
+// maildrops: of its file in new, and the unique-id that Maildrop.UID gives it.
+func (d *Delivery) Names() (file, uid string) {
+	file = d.name()
+	return file, uidOf(file)
+}
+
+// name is that of the file, when all of the message is written.
+func (d *Delivery) name() string {
+	return d.unique + ",S=" + strconv.FormatInt(d.content.size.disk, 10) + ",W=" + strconv.FormatInt(d.content.size.total(), 10)
 }
 
 func (s *Store) uniqueName() string {

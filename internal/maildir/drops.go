@@ -13,13 +13,13 @@ import (
 // drop is a maildrop whose directories are open, so that a delivery needs few
 // system calls and shares its syncs with others.
 type drop struct {
-	name  string
-	tmp   disk.Dir
-	new   disk.Dir
-	names sharedSync  // of new
-	inode fs.FileInfo // of new
-	users int         // deliveries at work here; guarded by Store.mu
-	named atomic.Bool // files without a name can't be used here
+	name    string
+	tmp     disk.Dir
+	new     disk.Dir
+	dirSync sharedSync  // of new
+	inode   fs.FileInfo // of new
+	users   int         // deliveries at work here; guarded by Store.mu
+	named   atomic.Bool // files without a name can't be used here
 }
 
 // maxDrops is how many maildrops stay open while no delivery uses them. Each
@@ -97,7 +97,7 @@ func (s *Store) openDrop(name string) (*drop, error) {
 		newDir.Close()
 		return nil, err
 	}
-	return &drop{name: name, tmp: tmp, new: newDir, names: s.shared(func() error { return newDir.Sync() }), inode: st, users: 1}, nil
+	return &drop{name: name, tmp: tmp, new: newDir, dirSync: s.shared(func() error { return newDir.Sync() }), inode: st, users: 1}, nil
 }
 
 // keep makes d the one that others find, unless one is there that is as good.

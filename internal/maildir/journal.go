@@ -32,9 +32,9 @@ const (
 	marksByte = 1
 )
 
-// rest is how long a message stays in the journal at most, if the disk keeps up.
+// checkpointAfter is how long a message stays in the journal at most, if the disk keeps up.
 // A message that another program deletes meanwhile comes back if the power fails.
-const rest = 5 * time.Second
+const checkpointAfter = 5 * time.Second
 
 // again is when what went wrong with the journal is tried again.
 const again = 30 * time.Second
@@ -48,7 +48,7 @@ type journal struct {
 	file  disk.File
 	syncs sharedSync // of file
 
-	mu      sync.Mutex // held to write to the file: records are whole up to any one that is
+	mu      sync.Mutex // held to write to the file: a record is written whole before the next one begins
 	halves  [2]half
 	current int
 	places  map[string]place // by the name of a message: the records that are still needed
@@ -109,7 +109,7 @@ func (j *journal) add(r *record) (*entry, error) {
 	defer b.release()
 	j.fill(h, h.end+size)
 	if _, err := j.file.WriteAt(b.octets, start(j.current)+h.end); err != nil {
-		j.close1(j.current) // what comes after a hole would not be found
+		j.retire(j.current) // what comes after a hole would not be found
 		return nil, err
 	}
 	e := &entry{j, place{j.current, start(j.current) + h.end, r}, size, h.mark}
@@ -119,7 +119,7 @@ func (j *journal) add(r *record) (*entry, error) {
 	h.pending++
 	j.entries.Add(1)
 	if j.timer == nil {
-		j.timer = time.AfterFunc(rest, j.flush)
+		j.timer = time.AfterFunc(checkpointAfter, j.flush)
 	}
 	return e, nil
 }
@@ -154,7 +154,7 @@ func (j *journal) makeRoom(size int64) bool {
 		if !h.closing && h.end+size <= halfSize && h.mark == j.syncs.mark() {
 			return true
 		}
-		j.close1(j.current)
+		j.retire(j.current)
 		j.current = 1 - j.current
 	}
 	return false
@@ -179,7 +179,7 @@ func (e *entry) done() {
 	defer j.mu.Unlock()
 	h := &j.halves[e.half]
 	if h.pending--; h.closing {
-		j.close1(e.half)
+		j.retire(e.half)
 	}
 }
 

@@ -92,7 +92,7 @@ func TestOneJournal(t *testing.T) {
 		return s
 	}
 	first, second := open(), open()
-	if first.root.SyncsAll() != nil {
+	if first.root.CanSyncAll() != nil {
 		t.Skip("the file system of temporary files has no journal")
 	}
 	for _, s := range []*Store{first, second} {
@@ -360,7 +360,7 @@ func TestRest(t *testing.T) {
 			if err := store(s, strings.NewReader("hello\r\n"), "alice"); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(rest)
+			time.Sleep(checkpointAfter)
 			synctest.Wait()
 			if n := d.Synced("*"); n != i+1 || len(s.journal.places) != 0 {
 				t.Errorf("%d syncs after %d messages, %d in the journal", n, i+1, len(s.journal.places))
@@ -407,7 +407,7 @@ func TestStrangeName(t *testing.T) {
 // message is on its way.
 func TestGiveUpJournal(t *testing.T) {
 	s, dir := newStore(t)
-	if s.root.SyncsAll() != nil {
+	if s.root.CanSyncAll() != nil {
 		t.Skip("the file system of temporary files has no journal")
 	}
 	e, err := s.ownJournal().add(&record{name: "1.host", maildrops: []string{"alice"}, content: []byte("x\n")})

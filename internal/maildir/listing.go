@@ -41,8 +41,8 @@ type message struct {
 
 // The places of a Maildir's directories in dirs.
 const (
-	newDir = iota
-	curDir
+	inNew = iota
+	inCur
 	firstOriginals
 )
 
@@ -65,16 +65,7 @@ type lister struct {
 // way: read in the other order, it could be missed.
 func (r *lister) list() error {
 	for dir, name := range r.dirs {
-		scan := r.store.scan
-		if dir == curDir {
-			scan = r.store.scanMoving
-		}
-		err := scan(name, func(file string, again bool) error {
-			if again && r.isKnown(file) {
-				return nil
-			}
-			return r.add(dir, file)
-		})
+		err := r.scan(dir)
 		// The others need not be there, nor be directories.
 		optional := dir >= firstOriginals && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR))
 		if err != nil && !optional {
@@ -83,6 +74,21 @@ func (r *lister) list() error {
 	}
 	r.sort()
 	return nil
+}
+
+// scan adds the messages of a directory. One that other programs move there may be
+// seen twice.
+func (r *lister) scan(dir int) error {
+	add := func(file string) error { return r.add(dir, file) }
+	if dir != inCur {
+		return r.store.scan(r.dirs[dir], add)
+	}
+	return r.store.scanMoving(r.dirs[dir], add, func(file string) error {
+		if r.isKnown(file) {
+			return nil
+		}
+		return add(file)
+	})
 }
 
 // isKnown reports whether a message is listed already, and takes note of it.
@@ -103,16 +109,18 @@ const passes = 5
 
 // scanMoving is scan for a directory in which other programs rename files: a file
 // that gets another name while the directory is read may be passed over. So it is
-// read again if it has changed, and each is called for the same message again.
-func (s *Store) scanMoving(dir string, each func(file string, again bool) error) error {
-	for pass := range passes {
+// read again if it has changed, and again is called in the place of each then, for the
+// same messages and others.
+func (s *Store) scanMoving(dir string, each, again func(file string) error) error {
+	for range passes {
 		before, err := s.stamp(dir)
 		if err != nil {
 			return err
 		}
-		if err := s.scan(dir, func(file string, _ bool) error { return each(file, pass > 0) }); err != nil {
+		if err := s.scan(dir, each); err != nil {
 			return err
 		}
+		each = again
 		if after, err := s.stamp(dir); err != nil || after == before {
 			return err
 		}
@@ -125,12 +133,12 @@ func (s *Store) scanMoving(dir string, each func(file string, again bool) error)
 const mostOctets = 1 << 50
 
 // scan calls each for the regular files of a directory that are not hidden.
-func (s *Store) scan(dir string, each func(file string, again bool) error) error {
+func (s *Store) scan(dir string, each func(file string) error) error {
 	return s.root.Scan(dir, func(e disk.Entry) error {
 		if e.Name[0] == '.' || !e.Type.IsRegular() {
 			return nil
 		}
-		return each(e.Name, false)
+		return each(e.Name)
 	})
 }
 
@@ -158,7 +166,7 @@ func (r *lister) add(dir int, file string) error {
 // message does not change.
 func (r *lister) measured(file string) (int64, error) {
 	if r.before != nil && r.sizes == nil {
-		r.sizes = r.before.measured()
+		r.sizes = r.before.knownSizes()
 	}
 	if size, ok := r.sizes[file]; ok {
 		return size, nil
@@ -178,8 +186,8 @@ func (r *lister) measured(file string) (int64, error) {
 	return size, err
 }
 
-// measured gives the sizes of the files without W, by path.
-func (l *listing) measured() map[string]int64 {
+// knownSizes gives the sizes of the files without W, by path.
+func (l *listing) knownSizes() map[string]int64 {
 	sizes := map[string]int64{}
 	for _, m := range l.messages {
 		if _, ok := numberInName(l.name(m), "W="); !ok {

@@ -87,10 +87,10 @@ type Store struct {
 	// of the Store.
 	NoJournal bool
 
-	root  disk.Dir
-	names sharedSync // of root
-	host  string     // in file names
-	boot  string     // tells the time between two starts of the system from others; "" if that is not known
+	root    disk.Dir
+	dirSync sharedSync // of root
+	host    string     // in file names
+	boot    string     // tells the time between two starts of the system from others; "" if that is not known
 
 	givingUp    sync.Mutex // held to give the journal up
 	opening     sync.Mutex // guards what follows
@@ -124,7 +124,7 @@ func New(dataDir, host string) (*Store, error) {
 
 // On is New for a directory that is open, which Close closes.
 func On(root disk.Dir, host string) *Store {
-	return &Store{root: root, names: sharedSync{fsync: func() error { return root.Sync() }, told: func(time.Time, error) {}}, host: hostInName(host), boot: bootID(),
+	return &Store{root: root, dirSync: sharedSync{fsync: func() error { return root.Sync() }, told: func(time.Time, error) {}}, host: hostInName(host), boot: bootID(),
 		locked: map[int64]struct{}{}, ready: map[string]bool{},
 		drops: map[string]*drop{}, elsewhere: map[string]bool{}, usage: map[string]*remembered{}}
 }

@@ -180,16 +180,16 @@ func (m *Maildrop) relocate() error {
 		file string
 	}
 	places := map[string]place{}
-	note := func(dir uint16) func(file string, again bool) error {
-		return func(file string, _ bool) error {
+	note := func(dir uint16) func(file string) error {
+		return func(file string) error {
 			places[unique(file)] = place{dir, file}
 			return nil
 		}
 	}
-	if err := m.store.scan(m.dirs[newDir], note(newDir)); err != nil {
+	if err := m.store.scan(m.dirs[inNew], note(inNew)); err != nil {
 		return err
 	}
-	if err := m.store.scanMoving(m.dirs[curDir], note(curDir)); err != nil {
+	if err := m.store.scanMoving(m.dirs[inCur], note(inCur), note(inCur)); err != nil {
 		return err
 	}
 	moved := &listing{dirs: m.dirs, twice: m.twice}
@@ -233,10 +233,10 @@ func (m *Maildrop) Delete(messages []int) error {
 	if m.twice {
 		errs = append(errs, m.removeCopies(ids, dirs))
 	}
-	if dirs[curDir] {
+	if dirs[inCur] {
 		// Whoever moved it from new need not have synced that: the name there could
 		// come back.
-		dirs[newDir] = true
+		dirs[inNew] = true
 	}
 	for dir := range dirs {
 		errs = append(errs, disk.SyncDir(m.store.root, m.dirs[dir]))
@@ -248,9 +248,9 @@ func (m *Maildrop) Delete(messages []int) error {
 // that moves them by a link may have been cut off.
 func (m *Maildrop) removeCopies(ids map[string]bool, dirs map[uint16]bool) error {
 	var errs []error
-	for _, dir := range []uint16{newDir, curDir} {
+	for _, dir := range []uint16{inNew, inCur} {
 		var copies []string
-		err := m.store.scan(m.dirs[dir], func(file string, _ bool) error {
+		err := m.store.scan(m.dirs[dir], func(file string) error {
 			if ids[unique(file)] {
 				copies = append(copies, m.dirs[dir]+"/"+file)
 			}

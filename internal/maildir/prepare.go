@@ -29,13 +29,13 @@ func (s *Store) prepare(name string) error {
 	if s.isReady(name) {
 		return nil
 	}
-	mark := s.names.mark()
+	mark := s.dirSync.mark()
 	made, err := s.makeDirs(name)
 	if err == nil {
 		err = disk.SyncDir(s.root, name)
 	}
 	if err == nil {
-		err = s.names.sync(mark)
+		err = s.dirSync.sync(mark)
 	}
 	if err != nil {
 		// An fsync that failed may have lost them for good, so they are made anew

@@ -11,8 +11,8 @@ import (
 
 // What putBack does with messages that are in their maildrops, and with others.
 const (
-	afterCrash   = iota // after a crash: write all
-	whileRunning        // where none was since they were recorded: write all, but those that somebody has deleted
+	afterCrash   = iota // write all
+	whileRunning        // there was no crash since they were recorded: write those anew that are there, and add none
 )
 
 // putBack writes messages of the journal into their maildrops, but for those that
@@ -95,7 +95,7 @@ func (s *Store) isAt(file string) bool {
 
 // filesOf lists those files of a directory that hold the messages.
 func (s *Store) filesOf(dir string, messages map[string]wanted) (files []string, err error) {
-	err = s.scan(dir, func(file string, _ bool) error {
+	err = s.scan(dir, func(file string) error {
 		if _, ok := messages[unique(file)]; ok {
 			files = append(files, file)
 		}

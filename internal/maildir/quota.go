@@ -107,12 +107,12 @@ type stamp struct {
 	mtime, ctime syscall.Timespec
 }
 
-// settled is how long a directory must have been at rest before its stamp tells
+// settleTime is how long a directory must have been at rest before its stamp tells
 // all: two changes within one tick of the file system's clock look alike. Some
 // have whole seconds (ext4 with inodes of 128 octets, ext3, NFS), or two.
 const (
-	settled       = 100 * time.Millisecond
-	settledCoarse = 2*time.Second + settled
+	settleTime       = 100 * time.Millisecond
+	settleTimeCoarse = 2*time.Second + settleTime
 )
 
 // remembered is the usage of a maildrop that has a quota, as this process last
@@ -239,11 +239,11 @@ func isOriginals(name string) bool { return strings.Trim(name, "0123456789") == 
 
 // settled reports whether any later change gives another stamp.
 func (st stamp) settled() bool {
-	rest := settled
+	atRest := settleTime
 	if st.ctime.Nsec == 0 {
-		rest = settledCoarse
+		atRest = settleTimeCoarse
 	}
-	return time.Since(time.Unix(st.ctime.Unix())) > rest
+	return time.Since(time.Unix(st.ctime.Unix())) > atRest
 }
 
 // append adds the stamp to b, as many octets for any.

@@ -52,7 +52,7 @@ func (s *Store) GiveUpJournal() error {
 }
 
 func (s *Store) openJournal() (*journal, error) {
-	if err := s.root.SyncsAll(); err != nil {
+	if err := s.root.CanSyncAll(); err != nil {
 		return nil, err
 	}
 	f, err := s.lockJournal(safefile.OpenLock)

@@ -22,8 +22,8 @@ type threads struct {
 	raised     bool
 }
 
-// lull is how often is looked whether there are fewer deliveries: each change stops
-// the world.
+// lull is how often the number of deliveries is looked at again: each change of the
+// threads stops the world.
 const lull = 5 * time.Second
 
 // deliverers are those of the process, whose threads are one runtime's.

@@ -7,14 +7,11 @@ import (
 	"os"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 
 	"xm/internal/disk"
 )
-
-func itoa(n int) string { return strconv.Itoa(n) }
 
 // dir is a directory of a Disk.
 type dir struct {
@@ -36,7 +33,7 @@ func (d dir) fail(op, name string, err error) error {
 	return &fs.PathError{Op: op, Path: path.Join(d.path, name), Err: err}
 }
 
-func (d dir) SyncsAll() error { return nil }
+func (d dir) CanSyncAll() error { return nil }
 
 func (d dir) SyncAll() error {
 	return d.fail("syncfs", ".", d.disk.sync(everything, "*"))

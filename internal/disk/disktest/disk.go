@@ -16,6 +16,7 @@ import (
 	"io/fs"
 	"path"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -204,7 +205,7 @@ func caller() string {
 	for {
 		f, more := frames.Next()
 		if dir := path.Base(path.Dir(f.File)); dir != "disk" && dir != "disktest" || !more {
-			return path.Base(f.File) + ":" + itoa(f.Line)
+			return path.Base(f.File) + ":" + strconv.Itoa(f.Line)
 		}
 	}
 }
