@@ -13,10 +13,8 @@ repo=$(cd "$(dirname "$0")/.." && pwd)
 size=${SIZE:-1024}
 runs=${RUNS:-5}
 work=$(mktemp -d)
-xm_pid='' # of a server that runs
 processes=() postfixes=()
 finish() {
-  [ -z "$xm_pid" ] || kill "$xm_pid"
   [ ! -e "$work/dovecot.conf" ] || doveadm -c "$work/dovecot.conf" stop
   for process in "${processes[@]}"; do kill "$process" 2>/dev/null || true; done
   for instance in "${postfixes[@]}"; do postfix -c "$instance" stop >/dev/null 2>&1 || true; done
@@ -37,6 +35,25 @@ room() {
   free=$(df --output=avail -m "$work" | tail -n 1)
   [ "$free" -ge "$1" ] || { echo "bench.sh: $work takes $1 MiB, and $((free)) are free: set TMPDIR, or RUNS lower" >&2; exit 1; }
 }
+
+# free_port: one that nobody listens on now.
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+# listening LOG PID: the port that an xm has begun to listen on, once it has.
+listening() {
+  local port
+  for _ in $(seq 100); do
+    port=$(sed -n 's/.*msg=listening.*addr=127.0.0.1:\([0-9]*\).*/\1/p' "$1")
+    [ -z "$port" ] || { echo "$port"; return; }
+    kill -0 "$2" || break
+    sleep 0.1
+  done
+  cat "$1" >&2
+  return 1
+}
+
+# middle FILE [COLUMN]: the median.
+middle() { awk -v c="${2:-1}" '{print $c}' "$1" | sort -g | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}'; }
 
 # median COMMAND: its median time in seconds, the page cache warm.
 median() {
@@ -92,9 +109,8 @@ crypto() {
   row 'encrypt 1 KiB, `gpg --sign --encrypt`' "$x" "$a" "$(ratio "$x" "$a")" -
 }
 
-. "$repo/scripts/bench/pop3.sh"
 case "${1:-}" in
-crypto | pop3) "$1" ;;
-smtp) . "$repo/scripts/bench/smtp.sh" && smtp ;;
+crypto) crypto ;;
+pop3 | smtp) . "$repo/scripts/bench/$1.sh" && "$1" ;;
 *) echo 'usage: bench.sh crypto|pop3|smtp' >&2; exit 2 ;;
 esac

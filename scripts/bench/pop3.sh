@@ -48,7 +48,6 @@ CONF
 
 # rate LOAD-ARGUMENTS...: how often in a second.
 rate() { "$work/load" pop3 "$@" -password secret | sed 's/.* s: \([0-9.]*\)\/s.*/\1/'; }
-middle() { sort -g | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}'; }
 
 # versus WORK UNIT LOAD-ARGUMENTS...: both servers in turn, medians.
 versus() {
@@ -58,7 +57,7 @@ versus() {
     rate "${@:3}" -addr "127.0.0.1:$xm_port" >>"$work/x"
     rate "${@:3}" -addr "127.0.0.1:$dovecot_port" >>"$work/d"
   done
-  pop3_row "$1" "$2" "$(middle <"$work/x")" "$(middle <"$work/d")"
+  pop3_row "$1" "$2" "$(middle "$work/x")" "$(middle "$work/d")"
 }
 pop3_row() { printf '| %s | %.*f %s | %.*f %s | %s |\n' "$1" "$digits" "$3" "$2" "$digits" "$4" "$2" "$(ratio "$3" "$4")"; }
 
@@ -80,17 +79,11 @@ pop3() {
   chmod 711 "$work" "$work/data"
 
   "$work/xm" --data "$work/data" pop3d --listen 127.0.0.1:0 2>"$work/xm.log" &
-  xm_pid=$!
-  dovecot_port=$((20000 + RANDOM % 10000))
+  processes+=($!)
+  xm_port=$(listening "$work/xm.log" $!)
+  dovecot_port=$(free_port)
   dovecot_conf "$dovecot_port" >"$work/dovecot.conf"
   dovecot -c "$work/dovecot.conf"
-  local tries
-  for tries in $(seq 100); do
-    xm_port=$(sed -n 's/.*msg=listening.*addr=127.0.0.1:\([0-9]*\).*/\1/p' "$work/xm.log")
-    [ -z "$xm_port" ] && [ "$tries" -lt 100 ] || break
-    sleep 0.1
-  done
-
   printf 'Both servers in turn, medians of %s; Dovecot %s; %s, %s cores, %s, load %s.\n\n' "$runs" "$(dovecot --version | cut -d' ' -f1)" \
     "$(date +%F)" "$(nproc)" "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)" "$(cut -d' ' -f1 /proc/loadavg)"
   printf '| work | xm | Dovecot | xm / Dovecot |\n|---|---|---|---|\n'
@@ -103,10 +96,10 @@ pop3() {
   versus 'RETR of 4 KiB, 8 sessions, pipelined' /s retr -user u%d -sessions 8 -times 8 -pipeline
   digits=1
   versus 'RETR of 50 MiB' /s retr -user huge -times 4
-  printf '\n10,000 idle sessions, logged in: %s MiB\n' "$(idle)"
+  idle
 }
 
-# idle: MiB of memory of an xm with 10,000 sessions, one descriptor each.
+# idle has an xm with 10,000 sessions, one descriptor each.
 idle() {
   ulimit -n 20000
   mkdir "$work/many" "$work/pipe"
@@ -124,16 +117,16 @@ PY
   chmod 600 "$work/many/users.txt"
   "$work/xm" --data "$work/many" pop3d --listen 127.0.0.1:0 2>"$work/many.log" &
   local pid=$! port load
-  until port=$(sed -n 's/.*msg=listening.*addr=127.0.0.1:\([0-9]*\).*/\1/p' "$work/many.log") && [ -n "$port" ]; do sleep 0.1; done
+  processes+=("$pid")
+  port=$(listening "$work/many.log" "$pid")
   mkfifo "$work/pipe/stop" "$work/pipe/ready"
   "$work/load" pop3 idle -user u%d -password secret -sessions 10000 -addr "127.0.0.1:$port" <"$work/pipe/stop" >"$work/pipe/ready" &
   load=$!
   exec 8>"$work/pipe/stop" 9<"$work/pipe/ready"
   read -r <&9
-  awk '/VmHWM/ {printf "%.0f", $2 / 1024}' "/proc/$pid/status"
+  printf '\n10,000 idle sessions, logged in: %s MiB\n' "$(awk '/VmHWM/ {printf "%.0f", $2 / 1024}' "/proc/$pid/status")"
   exec 8>&- 9<&-
   wait "$load" || true
-  kill "$pid"
 }
 
 # cold PORT: milliseconds of the first login, before the server knows anything of

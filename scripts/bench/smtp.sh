@@ -40,9 +40,6 @@ smtp() {
   idle
 }
 
-# free_port: one that nobody listens on now.
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-
 declare -A port pid drops
 tag=0 # of this run
 # xm_server NAME [WRAPPER]: xm smtpd with its own data.
@@ -56,12 +53,7 @@ xm_server() {
   "$@" ./xm --config xm.toml --data "$name.$tag" smtpd --listen 127.0.0.1:0 2>"$name.log" &
   pid[$name]=$!
   processes+=($!)
-  for _ in $(seq 100); do
-    port[$name]=$(sed -n 's/.*msg=listening service=smtp addr=127.0.0.1:\([0-9]*\).*/\1/p' "$name.log")
-    [ -z "${port[$name]}" ] || break
-    kill -0 "${pid[$name]}" || { cat "$name.log" >&2; exit 1; }
-    sleep 0.1
-  done
+  port[$name]=$(listening "$name.log" "${pid[$name]}")
   drops[$name]="$work/$name.$tag/*"
 }
 
@@ -164,10 +156,6 @@ send() {
   sed 's/.* s: \([0-9.]*\)\/s, .*: \([0-9.]*\)\/s$/\1 \2/' sent
 }
 
-# middle FILE COLUMN: the median.
-middle() { awk -v c="$2" '{print $c}' "$1" | sort -n | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}'; }
-over() { awk -v a="$1" -v b="$2" 'BEGIN {printf "%.2f", a / b}'; }
-
 # against_others takes so many messages that a round lasts some seconds.
 against_others() {
   local n server round
@@ -194,7 +182,7 @@ rates() {
   for n in 1 16 64; do
     rate=$(middle "rate.$2.$n" "$3")
     row+=" $(printf '%.0f' "$rate")"
-    [ "$2" = xm ] || row+=", $(over "$(middle "rate.xm.$n" 2)" "$rate")"
+    [ "$2" = xm ] || row+=", $(ratio "$(middle "rate.xm.$n" 2)" "$rate")"
     row+=' |'
   done
   echo "$row"
@@ -217,7 +205,7 @@ large() {
   done
   local x d one
   x=$(middle rate.large 2) d=$(middle rate.dd 1) one=$(middle rate.dd1 1)
-  printf '\n1 MiB, 8 connections: xm %.0f MiB/s; dd conv=fsync, 8 at once, %.0f: %s; one dd of 200 MiB %.0f: %s\n' "$x" "$d" "$(over "$x" "$d")" "$one" "$(over "$x" "$one")"
+  printf '\n1 MiB, 8 connections: xm %.0f MiB/s; dd conv=fsync, 8 at once, %.0f: %s; one dd of 200 MiB %.0f: %s\n' "$x" "$d" "$(ratio "$x" "$d")" "$one" "$(ratio "$x" "$one")"
 }
 
 # full_maildrop delivers to a maildrop that is empty and to one of 100,000 messages.
@@ -235,7 +223,7 @@ full_maildrop() {
   done
   local e f
   e=$(middle rate.empty 1) f=$(middle rate.full 1)
-  printf '\n16 connections to one maildrop: %.0f messages/s; with 100,000 messages in it %.0f: %s\n' "$e" "$f" "$(over "$f" "$e")"
+  printf '\n16 connections to one maildrop: %.0f messages/s; with 100,000 messages in it %.0f: %s\n' "$e" "$f" "$(ratio "$f" "$e")"
 }
 
 # idle has 10,000 sessions with a server that has done nothing else.

@@ -9,17 +9,21 @@
 //
 // login repeats login, STAT and QUIT; retr logs in once a session and retrieves
 // every message, -times over; idle logs in and stays, until its standard input
-// ends; without -user it does not log in. %d in the user's name is the session's number, from 0 (-from) on.
+// ends; without -user it does not log in. -tls begins with TLS. %d in the user's name is the session's number, from 0 (-from) on.
 // send delivers messages to the users, %d from 0 to -users, in turn.
 // Results are one line: what was done, how often, in how many seconds, and how
 // often in a second.
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -33,6 +37,43 @@ type options struct {
 	pipeline             bool
 	users, count, octets int
 	maildirs             string
+}
+
+// each runs work for all sessions at once.
+func (o options) each(work func(session int) error) error {
+	errs := make([]error, o.sessions)
+	var wg sync.WaitGroup
+	for i := range o.sessions {
+		wg.Go(func() { errs[i] = work(i) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// atOnce bounds the idle sessions that begin at a time.
+const atOnce = 8
+
+// hold begins sessions and keeps them until whoever measures ends standard input.
+func (o options) hold(begin func(session int) (net.Conn, error)) (result, error) {
+	open := make([]net.Conn, o.sessions)
+	began := time.Now()
+	turns := make(chan struct{}, atOnce)
+	err := o.each(func(i int) (err error) {
+		turns <- struct{}{}
+		defer func() { <-turns }()
+		open[i], err = begin(i)
+		return err
+	})
+	r := result{what: "idle sessions", count: len(open), took: time.Since(began)}
+	if err != nil {
+		return r, err
+	}
+	fmt.Println("ready")
+	_, err = io.Copy(io.Discard, os.Stdin)
+	for _, c := range open {
+		c.Close()
+	}
+	return r, err
 }
 
 func (o options) userOf(session int) string {
@@ -73,7 +114,7 @@ func run(args []string) error {
 		return fmt.Errorf("usage: load pop3 login|retr|idle, or load smtp send|idle; -addr HOST:PORT says where")
 	}
 	var o options
-	flags := flag.NewFlagSet(strings.Join(args[:2], " "), flag.ExitOnError)
+	flags := flag.NewFlagSet(strings.Join(args[:2], " "), flag.ContinueOnError)
 	flags.StringVar(&o.addr, "addr", "127.0.0.1:2110", "the server")
 	flags.StringVar(&o.user, "user", "", "the user's name; %d is the session's number")
 	flags.StringVar(&o.password, "password", "", "everybody's password")

@@ -4,11 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/tls"
-	"errors"
 	"fmt"
-	"io"
 	"net"
-	"os"
 	"strconv"
 	"sync"
 	"time"
@@ -27,12 +24,13 @@ type pop3 struct {
 // readSize holds a good many pipelined responses.
 const readSize = 256 << 10
 
-func (o options) dial(size int) (*pop3, error) {
+// dial takes whether the connection is to be read and written by a thread that waits.
+func (o options) dial(size int, blocks bool) (*pop3, error) {
 	conn, err := net.Dial("tcp", o.addr)
 	if err != nil {
 		return nil, err
 	}
-	if tcp, ok := conn.(*net.TCPConn); ok && !o.tls && !o.pipeline && size == readSize {
+	if tcp, ok := conn.(*net.TCPConn); ok && blocks && !o.tls {
 		if conn, err = block(tcp); err != nil {
 			return nil, err
 		}
@@ -156,17 +154,6 @@ func (p *pop3) text() (octets int64, err error) {
 	}
 }
 
-// each runs work for all sessions at once.
-func (o options) each(work func(session int) error) error {
-	errs := make([]error, o.sessions)
-	var wg sync.WaitGroup
-	for i := range o.sessions {
-		wg.Go(func() { errs[i] = work(i) })
-	}
-	wg.Wait()
-	return errors.Join(errs...)
-}
-
 func pop3Login(o options) (result, error) {
 	counts := make([]int, o.sessions)
 	began := time.Now()
@@ -189,7 +176,7 @@ func pop3Login(o options) (result, error) {
 
 // visit is login, STAT and QUIT.
 func (o options) visit(session int) error {
-	p, err := o.dial(512)
+	p, err := o.dial(512, false)
 	if err != nil {
 		return err
 	}
@@ -208,7 +195,7 @@ func pop3Retr(o options) (result, error) {
 	all := make([]*pop3, o.sessions)
 	messages := make([]int, o.sessions)
 	if err := o.each(func(i int) (err error) {
-		if all[i], err = o.dial(readSize); err == nil {
+		if all[i], err = o.dial(readSize, !o.pipeline); err == nil {
 			all[i].serial = !o.pipeline
 			err = all[i].login(o.userOf(i), o.password)
 		}
@@ -268,37 +255,15 @@ func (p *pop3) retrieve(messages int, pipeline bool) (octets int64, err error) {
 	return octets, nil
 }
 
-// atOnce bounds the logins under way.
-const atOnce = 8
-
 func pop3Idle(o options) (result, error) {
-	var open []net.Conn
-	var mu sync.Mutex
-	began := time.Now()
-	turns := make(chan struct{}, atOnce)
-	err := o.each(func(i int) error {
-		turns <- struct{}{}
-		defer func() { <-turns }()
-		p, err := o.dial(512)
+	return o.hold(func(i int) (net.Conn, error) {
+		p, err := o.dial(512, false)
+		if err == nil && o.user != "" {
+			err = p.login(o.userOf(i), o.password)
+		}
 		if err != nil {
-			return err
+			return nil, err
 		}
-		mu.Lock()
-		open = append(open, p.conn)
-		mu.Unlock()
-		if o.user == "" { // not even authenticated
-			return nil
-		}
-		return p.login(o.userOf(i), o.password)
+		return p.conn, nil
 	})
-	r := result{what: "idle sessions", count: len(open), took: time.Since(began)}
-	if err != nil {
-		return r, err
-	}
-	fmt.Println("ready")
-	_, err = io.Copy(io.Discard, os.Stdin) // until whoever measures has done so
-	for _, c := range open {
-		c.Close()
-	}
-	return r, err
 }

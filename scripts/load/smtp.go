@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -193,29 +192,11 @@ func delivered(pattern string) (n int, err error) {
 
 // smtpIdle greets and stays.
 func smtpIdle(o options) (result, error) {
-	var open []net.Conn
-	var mu sync.Mutex
-	began := time.Now()
-	turns := make(chan struct{}, atOnce)
-	err := o.each(func(int) error {
-		turns <- struct{}{}
-		defer func() { <-turns }()
+	return o.hold(func(int) (net.Conn, error) {
 		s, err := o.dialSMTP()
-		if err == nil {
-			mu.Lock()
-			defer mu.Unlock()
-			open = append(open, s.conn)
+		if err != nil {
+			return nil, err
 		}
-		return err
+		return s.conn, nil
 	})
-	r := result{what: "idle sessions", count: len(open), took: time.Since(began)}
-	if err != nil {
-		return r, err
-	}
-	fmt.Println("ready")
-	_, err = io.Copy(io.Discard, os.Stdin)
-	for _, c := range open {
-		c.Close()
-	}
-	return r, err
 }
