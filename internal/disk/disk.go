@@ -57,6 +57,9 @@ type Dir interface {
 	// below it. After an error the names made since the last success may be lost,
 	// whatever a later Sync returns.
 	Sync() error
+	// Mount is another for each mount of the file system of the directory, as long as
+	// the system runs; "" if it is not known.
+	Mount() string
 	// CanSyncAll returns an error that matches errors.ErrUnsupported if SyncAll does
 	// not keep its promise here.
 	CanSyncAll() error
@@ -209,6 +212,13 @@ func (d dir) Leads(name string, to fs.FileInfo) (bool, error) {
 	}
 	sys, ok := to.Sys().(*syscall.Stat_t)
 	return ok && sys.Ino == st.Ino && sys.Dev == st.Dev, nil
+}
+
+// SameFile is os.SameFile, for any Dir.
+func SameFile(a, b fs.FileInfo) bool {
+	x, ok1 := a.Sys().(*syscall.Stat_t)
+	y, ok2 := b.Sys().(*syscall.Stat_t)
+	return ok1 && ok2 && x.Ino == y.Ino && x.Dev == y.Dev
 }
 
 func isName(s string) bool { return s != "" && s != "." && s != ".." && strings.IndexByte(s, '/') < 0 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,6 +29,20 @@ func (f file) StartSync(offset, size int64) {
 // syncfs(2) is known to wait until all is on the disk. On some others, FUSE say, it
 // returns at once.
 var syncedWhole = []int64{unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC, unix.TMPFS_MAGIC}
+
+// Mount has an answer since Linux 6.8.
+func (d dir) Mount() string {
+	if d.self == nil {
+		return ""
+	}
+	var st unix.Statx_t
+	err := retry(func() error { return unix.Statx(d.fd, "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID_UNIQUE, &st) })
+	runtime.KeepAlive(d.self)
+	if err != nil || st.Mask&unix.STATX_MNT_ID_UNIQUE == 0 {
+		return ""
+	}
+	return strconv.FormatUint(st.Mnt_id, 16)
+}
 
 func (d dir) CanSyncAll() error {
 	if d.self == nil {

@@ -48,6 +48,9 @@ func (j *journal) checkpoint(half int) {
 	if err == nil {
 		err = j.begin(half)
 	}
+	if errors.Is(err, errReplaced) { // nobody will read it
+		err = nil
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	h := &j.halves[half]
@@ -63,10 +66,11 @@ func (j *journal) checkpoint(half int) {
 }
 
 // syncAll makes durable what is in the maildrops. The kernel tells of an error
-// once: what it has lost, no later sync makes durable, nor tells of.
+// once: what it has lost, no later sync makes durable, nor tells of. It may have told a
+// delivery that has syncs of its own.
 func (j *journal) syncAll() error {
 	err := j.store.root.SyncAll()
-	if err != nil {
+	if lost := j.store.lostNames.Swap(false); lost || err != nil {
 		j.mu.Lock()
 		defer j.mu.Unlock()
 		for i := range j.halves {
@@ -108,6 +112,10 @@ func (j *journal) rewrite(half int) error {
 	}
 	_, records, err := readHalf(j.file, half)
 	if err == nil {
+		mark := j.syncs.mark()
+		err = confirm(j.file, half, func() error { return j.syncs.sync(mark) })
+	}
+	if err == nil {
 		err = j.store.putBack(records, whileRunning)
 	}
 	return errors.Join(err, unlockMarks(j.file))
@@ -116,7 +124,7 @@ func (j *journal) rewrite(half int) error {
 // begin makes a half empty, durably: nothing of it comes back from then on.
 func (j *journal) begin(half int) error {
 	mark := j.syncs.mark()
-	epoch, err := beginHalf(j.file, half, j.store.boot, func() error { return j.syncs.sync(mark) })
+	epoch, err := beginHalf(j.file, half, j.store.uptime, func() error { return j.syncs.sync(mark) })
 	if err != nil {
 		return err
 	}

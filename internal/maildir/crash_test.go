@@ -650,7 +650,7 @@ func check(after *disktest.Disk, notes []any) error {
 	}
 	s := On(after.Root(), "host")
 	defer s.Close()
-	s.boot = "a later one"
+	s.uptime = "a later one"
 	if err := s.Recover(); err != nil {
 		return err
 	}
@@ -709,7 +709,7 @@ func TestCrash(t *testing.T) {
 		for _, set := range []struct {
 			direct, named bool
 			scenarios     map[string]func(*testing.T, *crashed)
-		}{{true, true, scenarios}, {true, false, scenarios}, {false, false, journalScenarios}, {false, false, scenarios}} {
+		}{{true, true, scenarios}, {true, false, scenarios}, {false, false, journalScenarios}, {false, false, scenarios}, {true, false, strangeScenarios}, {false, false, strangeScenarios}} {
 			states, err := crash(t, ignored, quick, set.direct, set.named, set.scenarios)
 			total.Add(int64(states))
 			if err != nil {

@@ -237,7 +237,11 @@ func (d *Delivery) link(name string, sync bool) error {
 		if err == nil {
 			d.linked = append(d.linked, maildrop)
 		}
-		if err != nil || !sync {
+		durably := sync
+		if err == nil && !sync && d.store.isElsewhere(maildrop) { // mounted since the message was recorded
+			durably, err = true, d.file.Sync() // which has its name now: see newUnnamedFile
+		}
+		if err != nil || !durably {
 			d.store.leave(drop)
 		} else {
 			d.unsynced = append(d.unsynced, l)

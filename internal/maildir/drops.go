@@ -52,14 +52,20 @@ func (s *Store) useNow(name string) (*drop, error) {
 		return nil, err
 	}
 	d, err := s.inPlace(name)
-	if errors.Is(err, fs.ErrNotExist) { // somebody moved it away
-		s.setReady(name, false)
-		if err := s.prepare(name); err != nil {
-			return nil, err
-		}
-		d, err = s.inPlace(name)
+	switch {
+	case err == nil && s.isReadyAs(name, d.inode):
+		return d, nil
+	case err == nil:
+		s.leave(d)
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
 	}
-	return d, err
+	// Somebody moved it away, or has made another one, which need not be durable.
+	s.notReady(name)
+	if err := s.prepare(name); err != nil {
+		return nil, err
+	}
+	return s.inPlace(name)
 }
 
 // inPlace takes the open maildrop if it still is what has the name.
@@ -97,7 +103,7 @@ func (s *Store) openDrop(name string) (*drop, error) {
 		newDir.Close()
 		return nil, err
 	}
-	return &drop{name: name, tmp: tmp, new: newDir, dirSync: s.shared(func() error { return newDir.Sync() }), inode: st, users: 1}, nil
+	return &drop{name: name, tmp: tmp, new: newDir, dirSync: sharedSync{fsync: func() error { return newDir.Sync() }, told: s.dirSynced}, inode: st, users: 1}, nil
 }
 
 // keep makes d the one that others find, unless one is there that is as good.
@@ -105,7 +111,7 @@ func (s *Store) keep(d *drop) *drop {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	other := s.drops[d.name]
-	if other != nil && sameDir(other.inode, d.inode) {
+	if other != nil && disk.SameFile(other.inode, d.inode) {
 		d.close()
 		other.users++
 		return other
@@ -145,13 +151,6 @@ func (s *Store) leave(d *drop) {
 func (d *drop) close() {
 	d.tmp.Close()
 	d.new.Close()
-}
-
-// sameDir is os.SameFile, for any disk.
-func sameDir(a, b fs.FileInfo) bool {
-	x, ok1 := a.Sys().(*syscall.Stat_t)
-	y, ok2 := b.Sys().(*syscall.Stat_t)
-	return ok1 && ok2 && x.Ino == y.Ino && x.Dev == y.Dev
 }
 
 // sameDisk reports whether two files are of one file system.

@@ -369,7 +369,7 @@ func TestFailedCheckpoints(t *testing.T) {
 		if err := store(s, strings.NewReader(body("number-30", 600)), "alice", "bob"); err != nil {
 			t.Fatal(err)
 		}
-		if d.Synced(JournalName) != before+3 { // two halves that begin, and this message
+		if d.Synced(JournalName) != before+5 { // two halves that are confirmed and begin, and this message
 			t.Errorf("the journal is not used when the fault has gone")
 		}
 		haveOnly(t, s, append(want, body("number-30", 600))...)

@@ -14,13 +14,14 @@ import (
 
 // header is what a half of the journal begins with:
 //
-//	xm journal EPOCH BOOT\n
+//	xm journal EPOCH UPTIME\n
 //
-// EPOCH is that of its records, of 16 hexadecimal digits; BOOT is the system's
-// boot_id (random(4)) when the first of them was written, or "-".
+// EPOCH is that of its records, of 16 hexadecimal digits; UPTIME is the system's
+// boot_id (random(4)), "/", and the number of the mount (statx(2), stx_mnt_id) when the
+// first of them was written, or "-".
 type header struct {
-	epoch uint64
-	boot  string
+	epoch  uint64
+	uptime string
 }
 
 // headerSize is a sector: the disk writes it as a whole or not at all.
@@ -51,11 +52,11 @@ func eachRecord(f io.ReaderAt, half int, do func(*record) error) (h header, err 
 	if len(bytes.Trim(b[:n], "\x00")) == 0 {
 		return header{}, nil
 	}
-	if count, err := fmt.Sscanf(string(b[:n]), "xm journal %016x %s\n", &h.epoch, &h.boot); count != 2 || err != nil {
+	if count, err := fmt.Sscanf(string(b[:n]), "xm journal %016x %s\n", &h.epoch, &h.uptime); count != 2 || err != nil {
 		return header{}, errHeader
 	}
-	if h.boot == "-" {
-		h.boot = ""
+	if h.uptime == "-" {
+		h.uptime = ""
 	}
 	w := window{f: f, end: start(half) + halfSize}
 	for at := start(half) + headerSize; ; {
@@ -112,13 +113,13 @@ func unlockMarks(f disk.File) error { return lockByte(f, marksByte, unix.F_UNLCK
 
 // beginHalf makes a half empty, durably by sync, while nobody marks records. It
 // returns the epoch of the records to come.
-func beginHalf(f disk.File, half int, boot string, sync func() error) (epoch uint64, err error) {
+func beginHalf(f disk.File, half int, uptime string, sync func() error) (epoch uint64, err error) {
 	if err := lockMarks(f); err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, unlockMarks(f)) }()
-	if boot == "" {
-		boot = "-"
+	if uptime == "" {
+		uptime = "-"
 	}
 	before := make([]byte, headerSize)
 	if _, err := f.ReadAt(before, start(half)); err != nil && err != io.EOF {
@@ -126,7 +127,7 @@ func beginHalf(f disk.File, half int, boot string, sync func() error) (epoch uin
 	}
 	epoch = rand.Uint64()
 	b := make([]byte, headerSize)
-	copy(b, fmt.Sprintf("xm journal %016x %s\n", epoch, boot))
+	copy(b, fmt.Sprintf("xm journal %016x %s\n", epoch, uptime))
 	if _, err = f.WriteAt(b, start(half)); err == nil {
 		err = sync()
 	}
@@ -138,4 +139,18 @@ func beginHalf(f disk.File, half int, boot string, sync func() error) (epoch uin
 		return 0, err
 	}
 	return epoch, nil
+}
+
+// confirm makes the header of a half durable as it was read: the disk may have another
+// one, if a half could not begin anew, and then no record would stand for what is
+// written over in the maildrops.
+func confirm(f disk.File, half int, sync func() error) error {
+	b := make([]byte, headerSize)
+	if _, err := f.ReadAt(b, start(half)); err != nil {
+		return err
+	}
+	if _, err := f.WriteAt(b, start(half)); err != nil {
+		return err
+	}
+	return sync()
 }

@@ -2,6 +2,7 @@ package maildir
 
 import (
 	"errors"
+	"io/fs"
 	"sync"
 	"time"
 
@@ -44,9 +45,11 @@ const again = 30 * time.Second
 // message would need one for its file and one for each directory. See the package
 // doc for the promise, and record for the format.
 type journal struct {
-	store *Store
-	file  disk.File
-	syncs sharedSync // of file
+	store    *Store
+	file     disk.File
+	inode    fs.FileInfo // of file
+	syncs    sharedSync  // of file
+	replaced sync.Once   // file has lost its name
 
 	mu      sync.Mutex // held to write to the file: a record is written whole before the next one begins
 	halves  [2]half
@@ -83,6 +86,22 @@ type place struct {
 }
 
 func start(half int) int64 { return int64(half) * halfSize }
+
+// errReplaced is the error for a journal whose file has lost its name.
+var errReplaced = errors.New(JournalName + " was removed or replaced")
+
+// syncFile is the fsync of syncs. What is durable in a file without its name is lost.
+func (j *journal) syncFile() error {
+	if err := j.file.SyncData(); err != nil {
+		return err
+	}
+	here, err := j.store.root.Leads(JournalName, j.inode)
+	if here || err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	j.replaced.Do(func() { j.store.background.Go(func() { j.store.replace(j) }) })
+	return errReplaced
+}
 
 // errNoRoom is returned for a message that can't be in the journal now.
 var errNoRoom = errors.New("the journal has no room")

@@ -278,7 +278,7 @@ func TestCrashWhileRecovering(t *testing.T) {
 func recoverAndCrash(after *disktest.Disk, notes []any, failures int) error {
 	again := after.Continue(notes)
 	s := On(again.Root(), "host")
-	s.boot = "a later one"
+	s.uptime = "a later one"
 	again.SetFault(func(op, name string) error {
 		if op == "sync" && name == "*" && failures > 0 {
 			failures--
@@ -299,14 +299,14 @@ func recoverAndCrash(after *disktest.Disk, notes []any, failures int) error {
 func TestUnknownBoot(t *testing.T) {
 	c := &crashed{disk: disktest.New()}
 	c.open()
-	c.store.boot = ""
+	c.store.uptime = ""
 	c.prepare("alice")
 	c.deliver("one", 100, "alice")
 	if err := c.disk.Root().Remove(c.find(t, body("one", 100))); err != nil {
 		t.Fatal(err)
 	}
 	c.open()
-	c.store.boot = ""
+	c.store.uptime = ""
 	if err := c.store.Recover(); err != nil {
 		t.Fatal(err)
 	}
@@ -496,7 +496,7 @@ func TestDamagedHeader(t *testing.T) {
 		c.deliver("one", 100, "alice")
 		file := c.find(t, body("one", 100))
 		c.open()
-		c.store.boot = "another"
+		c.store.uptime = "another"
 		var told []error
 		c.store.Trouble = func(err error) { told = append(told, err) }
 		f, err := openJournalFile(c.disk.Root(), JournalName)

@@ -62,6 +62,7 @@ package maildir
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"strings"
 	"sync"
@@ -90,7 +91,7 @@ type Store struct {
 	root    disk.Dir
 	dirSync sharedSync // of root
 	host    string     // in file names
-	boot    string     // tells the time between two starts of the system from others; "" if that is not known
+	uptime  string     // tells the time in which nothing that was written can be lost from others; "" if that is not known
 
 	givingUp    sync.Mutex // held to give the journal up
 	opening     sync.Mutex // guards what follows
@@ -100,16 +101,18 @@ type Store struct {
 	preparing sync.Map // by maildrop: the *sync.Mutex of whoever makes its directories
 
 	mu     sync.Mutex
-	lock   disk.File          // nil until the first Open
-	locked map[int64]struct{} // offsets that this process holds in lock
-	ready  map[string]bool    // maildrops whose directories are known to be durable
-	drops  map[string]*drop   // maildrops that are open
+	lock   disk.File              // nil until the first Open
+	locked map[int64]struct{}     // offsets that this process holds in lock
+	ready  map[string]fs.FileInfo // of new in maildrops whose directories are known to be durable
+	drops  map[string]*drop       // maildrops that are open
 	// maildrops that are mounts, of another file system
 	elsewhere map[string]bool
 	usage     map[string]*remembered
 
-	listings listings
-	openDirs atomic.Int32 // of the sessions that read messages
+	background sync.WaitGroup // what nobody waits for but Close
+	lostNames  atomic.Bool    // since the last SyncAll
+	listings   listings
+	openDirs   atomic.Int32 // of the sessions that read messages
 }
 
 // New opens the store in a data directory, which must exist. host goes into
@@ -124,9 +127,19 @@ func New(dataDir, host string) (*Store, error) {
 
 // On is New for a directory that is open, which Close closes.
 func On(root disk.Dir, host string) *Store {
-	return &Store{root: root, dirSync: sharedSync{fsync: func() error { return root.Sync() }, told: func(time.Time, error) {}}, host: hostInName(host), boot: bootID(),
-		locked: map[int64]struct{}{}, ready: map[string]bool{},
+	return &Store{root: root, dirSync: sharedSync{fsync: func() error { return root.Sync() }, told: func(time.Time, error) {}}, host: hostInName(host), uptime: uptime(root),
+		locked: map[int64]struct{}{}, ready: map[string]fs.FileInfo{},
 		drops: map[string]*drop{}, elsewhere: map[string]bool{}, usage: map[string]*remembered{}}
+}
+
+// uptime is another after each start of the system, and each mount: a disk that goes
+// away for a while, or ends in an error, loses what was not synced just as well.
+func uptime(root disk.Dir) string {
+	boot, mount := bootID(), root.Mount()
+	if boot == "" || mount == "" {
+		return ""
+	}
+	return boot + "/" + mount
 }
 
 // bootID is another after each start of the system (random(4)). It is read before a
@@ -161,6 +174,7 @@ func hostInName(host string) string {
 // Close releases the data directory and all locks.
 func (s *Store) Close() error {
 	err := s.GiveUpJournal()
+	s.background.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.lock != nil {
@@ -170,6 +184,15 @@ func (s *Store) Close() error {
 		d.close()
 	}
 	return errors.Join(err, s.root.Close())
+}
+
+// dirSynced is synced for a directory of messages, some of which may be in the journal:
+// those whose names the fsync has lost.
+func (s *Store) dirSynced(began time.Time, err error) {
+	if err != nil {
+		s.lostNames.Store(true)
+	}
+	s.synced(began, err)
 }
 
 func (s *Store) synced(began time.Time, err error) {

@@ -25,7 +25,7 @@ type Maildrop struct {
 func (s *Store) Open(maildrops []string) (*Maildrop, error) {
 	m, err := s.open(maildrops)
 	if errors.Is(err, fs.ErrNotExist) { // somebody moved it away
-		s.setReady(maildrops[0], false)
+		s.notReady(maildrops[0])
 		m, err = s.open(maildrops)
 	}
 	return m, err
@@ -228,6 +228,9 @@ func (m *Maildrop) Delete(messages []int) error {
 			errs = append(errs, err)
 		}
 		dirs[m.messages[i].dir] = true
+		if m.isGone(i) { // whoever removed it may have moved it before, and need not have synced either
+			dirs[inCur] = true
+		}
 		ids[m.unique(m.messages[i])] = true
 	}
 	if m.twice {

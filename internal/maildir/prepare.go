@@ -31,6 +31,10 @@ func (s *Store) prepare(name string) error {
 	}
 	mark := s.dirSync.mark()
 	made, err := s.makeDirs(name)
+	var inode fs.FileInfo
+	if err == nil {
+		inode, err = s.root.Stat(path.Join(name, "new"))
+	}
 	if err == nil {
 		err = disk.SyncDir(s.root, name)
 	}
@@ -51,7 +55,9 @@ func (s *Store) prepare(name string) error {
 	if err := s.locate(name); err != nil {
 		return err
 	}
-	s.setReady(name, true)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ready[name] = inode
 	return nil
 }
 
@@ -73,6 +79,12 @@ func (s *Store) locate(name string) error {
 		s.elsewhere[name] = true
 	}
 	return nil
+}
+
+func (s *Store) isElsewhere(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.elsewhere[name]
 }
 
 func (s *Store) anyElsewhere(names []string) bool {
@@ -127,15 +139,20 @@ func (s *Store) sweep(tmp string) error {
 func (s *Store) isReady(name string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.ready[name]
+	return s.ready[name] != nil
 }
 
-func (s *Store) setReady(name string, ready bool) {
+// isReadyAs reports whether it is this one of that name that is ready, of whose new st is.
+func (s *Store) isReadyAs(name string, st fs.FileInfo) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if ready {
-		s.ready[name] = true
-	} else {
-		delete(s.ready, name)
-	}
+	ready := s.ready[name]
+	return ready != nil && disk.SameFile(ready, st)
+}
+
+// notReady has a maildrop prepared again.
+func (s *Store) notReady(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.ready, name)
 }

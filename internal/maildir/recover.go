@@ -51,6 +51,20 @@ func (s *Store) GiveUpJournal() error {
 	return j.close()
 }
 
+// replace has deliveries begin another journal in the place of one whose file has lost
+// its name, and makes durable what that holds.
+func (s *Store) replace(j *journal) {
+	s.opening.Lock()
+	if s.journal == j {
+		s.journal = nil
+	}
+	s.opening.Unlock()
+	s.report(fmt.Errorf("%w while it was in use: another one is made", errReplaced))
+	if err := j.close(); err != nil {
+		s.report(err)
+	}
+}
+
 func (s *Store) openJournal() (*journal, error) {
 	if err := s.root.CanSyncAll(); err != nil {
 		return nil, err
@@ -59,7 +73,13 @@ func (s *Store) openJournal() (*journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &journal{store: s, file: f, places: map[string]place{}, syncs: s.shared(func() error { return f.SyncData() })}
+	inode, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	j := &journal{store: s, file: f, inode: inode, places: map[string]place{}}
+	j.syncs = sharedSync{fsync: j.syncFile, told: s.synced}
 	if err := errors.Join(j.prepare(), unlockMarks(f)); err != nil {
 		f.Close()
 		return nil, err
@@ -147,12 +167,17 @@ func (s *Store) recoverFrom(f disk.File) error {
 		} else if err != nil {
 			return err
 		}
-		live = live || len(records) > 0
+		if len(records) > 0 {
+			live = true
+			if err := confirm(f, half, func() error { return f.SyncData() }); err != nil {
+				return err
+			}
+		}
 		how := afterCrash
-		// As long as the system has not stopped, what a process wrote is there
-		// without its doing: records that are in no maildrop were never accepted. Those
+		// As long as neither the system nor the disk has stopped, what a process wrote is
+		// there without its doing: records that are in no maildrop were never accepted. Those
 		// that are may have met a sync that failed.
-		if h.boot != "" && h.boot == s.boot {
+		if h.uptime != "" && h.uptime == s.uptime {
 			how = whileRunning
 		}
 		if err := s.putBack(records, how); err != nil {
@@ -166,7 +191,7 @@ func (s *Store) recoverFrom(f disk.File) error {
 		return err
 	}
 	for half := range 2 {
-		if _, err := beginHalf(f, half, s.boot, func() error { return f.SyncData() }); err != nil {
+		if _, err := beginHalf(f, half, s.uptime, func() error { return f.SyncData() }); err != nil {
 			return err
 		}
 	}

@@ -19,10 +19,6 @@ type sharedSync struct {
 	failed  int   // how often it has failed
 }
 
-func (s *Store) shared(fsync func() error) sharedSync {
-	return sharedSync{fsync: fsync, told: s.synced}
-}
-
 // turn is one fsync and those who wait for it.
 type turn struct {
 	lead chan struct{} // gets one token when the fsync before it has ended

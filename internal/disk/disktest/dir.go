@@ -35,6 +35,9 @@ func (d dir) fail(op, name string, err error) error {
 
 func (d dir) CanSyncAll() error { return nil }
 
+// Mount is one at all times: who plays a crash sees to what follows from it.
+func (d dir) Mount() string { return "mount" }
+
 func (d dir) SyncAll() error {
 	return d.fail("syncfs", ".", d.disk.sync(everything, "*"))
 }

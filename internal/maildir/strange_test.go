@@ -1,0 +1,189 @@
+package maildir
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"xm/internal/disk"
+)
+
+// strangeScenarios are those in which another program, or the disk, does what it
+// should not: part of TestCrash.
+var strangeScenarios = map[string]func(*testing.T, *crashed){
+	"gone already":            goneAlready,
+	"made anew, not durably":  madeAnew,
+	"undone, then recovered":  undoneThenRecovered,
+	"undone, then rescued":    undoneThenRescued,
+	"journal removed":         journalRemoved,
+	"names lost in a syncing": namesLost,
+	"mounted meanwhile":       mountedMeanwhile,
+}
+
+// goneAlready deletes a message that another program has moved and removed, without a
+// sync.
+func goneAlready(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	text := body("one", 100)
+	c.deliver("one", 100, "alice")
+	if c.store.journal != nil {
+		c.checkpoint()
+	}
+	m, err := c.store.Open([]string{"alice"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	c.disk.Note(deleting{"alice", text})
+	c.rename(t, "one")
+	files, err := disk.ReadDir(c.disk.Root(), "alice/cur")
+	if err == nil {
+		err = c.disk.Root().Remove("alice/cur/" + files[0].Name)
+	}
+	if err == nil {
+		err = m.Delete([]int{0})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.disk.Note(deleted{"alice", text})
+}
+
+// madeAnew has another program put a maildrop in the place of the one that is known to
+// be durable.
+func madeAnew(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	root := c.disk.Root()
+	for _, name := range []string{"alice/new", "alice/cur", "alice/tmp", "alice"} {
+		if err := root.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.disk.Settle()
+	for _, name := range []string{"alice", "alice/tmp", "alice/new", "alice/cur"} {
+		if err := root.Mkdir(name, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.deliver("one", 100, "alice")
+}
+
+// undone has a half that could not begin anew: the disk may have the new header, which
+// was taken back.
+func undone(c *crashed) {
+	c.prepare("alice")
+	if c.store.journal == nil {
+		return
+	}
+	c.deliver("one", 100, "alice")
+	c.failOnce(JournalName)
+	c.checkpoint()
+}
+
+func undoneThenRecovered(t *testing.T, c *crashed) {
+	undone(c)
+	c.open()
+	if err := c.store.Recover(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func undoneThenRescued(t *testing.T, c *crashed) {
+	undone(c)
+	if c.store.journal != nil {
+		c.failOnce("*")
+		c.checkpoint()
+	}
+}
+
+// journalRemoved has another program remove the journal that is in use, as one does that
+// makes a directory like a copy of it.
+func journalRemoved(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	if c.store.journal == nil {
+		return
+	}
+	c.deliver("one", 100, "alice")
+	c.checkpoint()
+	told := 0
+	c.store.Trouble = func(err error) {
+		if told++; !strings.Contains(err.Error(), JournalName+" was removed") {
+			t.Error(err)
+		}
+	}
+	if err := c.disk.Root().Remove(JournalName); err != nil {
+		t.Fatal(err)
+	}
+	c.disk.Settle()
+	c.deliver("two", 100, "alice")
+	c.store.background.Wait()
+	c.deliver("three", 100, "alice")
+	if told != 1 || c.store.journal == nil {
+		t.Errorf("%d troubles, a journal: %v", told, c.store.journal != nil)
+	}
+	if m, err := c.store.Usage("alice"); err != nil || m.Messages != 2 {
+		t.Errorf("%v, %v: the second message is to be refused", m, err)
+	}
+}
+
+// namesLost has the sync of a directory fail for a message that has syncs of its own,
+// while another is there that is in the journal.
+func namesLost(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	c.deliver("one", 100, "alice")
+	c.failOnce("alice/new")
+	c.deliver("two", 100_000, "alice")
+	c.disk.SetFault(nil)
+	if c.store.journal != nil {
+		c.checkpoint()
+	}
+}
+
+// mountedMeanwhile has a maildrop become another file system's after the message for it
+// was recorded: no sync of the data directory's makes it durable.
+func mountedMeanwhile(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	if c.store.journal == nil {
+		return
+	}
+	c.disk.SetDuring(func(string) {
+		c.store.mu.Lock()
+		defer c.store.mu.Unlock()
+		c.store.elsewhere["alice"] = true
+	})
+	c.deliver("one", 100, "alice")
+	c.disk.SetDuring(nil)
+	for half := range 2 { // as if all had been synced
+		if err := c.store.journal.begin(half); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A maildrop on which another file system is mounted while the store is open has syncs of
+// its own from then on.
+func TestMountedMeanwhile(t *testing.T) {
+	s, dir := newStore(t)
+	if s.root.CanSyncAll() != nil {
+		t.Skip("the file system of temporary files has no journal")
+	}
+	deliver(t, s, "one\r\n", "alice")
+	alice := filepath.Join(dir, "alice")
+	if err := syscall.Mount("tmpfs", alice, "tmpfs", 0, "mode=700,size=1m"); err != nil {
+		t.Skip(err)
+	}
+	defer syscall.Unmount(alice, syscall.MNT_DETACH)
+	deliver(t, s, "two\r\n", "alice", "bob")
+	deliver(t, s, "three\r\n", "alice")
+	files, err := os.ReadDir(filepath.Join(alice, "new"))
+	if err != nil || len(files) != 2 {
+		t.Errorf("%v, %v", files, err)
+	}
+	s.journal.mu.Lock()
+	defer s.journal.mu.Unlock()
+	if n := len(s.journal.places); n != 2 {
+		t.Errorf("%d messages are in the journal: the first, and the one whose maildrop was not known to be elsewhere", n)
+	}
+}
