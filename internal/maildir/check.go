@@ -134,7 +134,10 @@ func (c *checker) moveAll() {
 				c.moves[i].Err = err
 			}
 		}
-		safefile.MoveAll(c.store.root, c.moves)
+		moveAll := func(disk.File) error { safefile.MoveAll(c.store.root, c.moves); return nil }
+		if c.store.withMarks(moveAll) != nil { // then nobody puts anything back from it either
+			moveAll(nil)
+		}
 		for i, m := range c.moves {
 			c.problems[c.moving[i]].Mended("moved to "+m.To, m.Err)
 		}

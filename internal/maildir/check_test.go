@@ -8,8 +8,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"xm/internal/disk/disktest"
 )
 
 // damage is a maildrop in which everything that can be wrong is wrong once, and
@@ -161,6 +164,39 @@ func TestCheckMakesDirectories(t *testing.T) {
 	names, unread, err := s.Maildrops()
 	if err != nil || len(unread) > 0 || !slices.Equal(names, []string{"alice"}) {
 		t.Errorf("maildrops %v, %v, %v", names, unread, err)
+	}
+}
+
+// What smtpd writes anew while fsck sets a damaged file aside stays.
+func TestCheckDuringRescue(t *testing.T) {
+	c := &crashed{disk: disktest.New()}
+	c.open()
+	c.prepare("alice")
+	c.deliver("one", 100, "alice")
+	file := c.find(t, body("one", 100))
+	other := On(c.disk.Root(), "host")
+	rescued := false
+	c.disk.SetFault(func(op, name string) error {
+		switch {
+		case op == "open" && name == file && !rescued: // a page that could not be written is gone
+			return syscall.EIO
+		case op == "sync" && name == "alice/.broken" && !rescued:
+			rescued = true
+			c.failOnce("*") // the checkpoint gets the same error
+			c.checkpoint()
+			c.disk.SetFault(nil)
+		}
+		return nil
+	})
+	if problems := other.Check("alice", true); len(problems) != 1 || problems[0].Done == "" || !rescued {
+		t.Errorf("%v, %v", problems, rescued)
+	}
+	m := open(t, c.store, "alice")
+	if m.Len() != 1 {
+		t.Fatalf("alice has %d messages", m.Len())
+	}
+	if text, err := content(m, 0); text != body("one", 100) {
+		t.Error(text, err)
 	}
 }
 

@@ -116,7 +116,7 @@ func (j *journal) rewrite(half int) error {
 		err = confirm(j.file, half, func() error { return j.syncs.sync(mark) })
 	}
 	if err == nil {
-		err = j.store.putBack(records, whileRunning)
+		err = failures(j.store.putBack(records, whileRunning))
 	}
 	return errors.Join(err, unlockMarks(j.file))
 }

@@ -45,10 +45,8 @@ func FuzzRecord(f *testing.F) {
 		e := r.encode(epoch)
 		defer e.release()
 		for i := range r.maildrops {
-			if r.deleted[i] {
-				if _, err := r.strike(writerAt(e.octets), 0, r.maildrops[i:i+1]); err != nil {
-					t.Fatal(err)
-				}
+			if _, err := r.mark(writerAt(e.octets), 0, r.maildrops[i:i+1], r.marks[i]); err != nil {
+				t.Fatal(err)
 			}
 		}
 		if !bytes.Equal(e.octets, was[:size]) {
@@ -318,8 +316,8 @@ func TestUnknownBoot(t *testing.T) {
 // is not made anew; and directories that are missing are.
 func TestPutBack(t *testing.T) {
 	s, dir := newStore(t)
-	r := func(name, maildrop string, deleted bool) *record {
-		return &record{name: name, maildrops: []string{maildrop}, deleted: []bool{deleted}, content: []byte("hello\n")}
+	r := func(name, maildrop string, mark byte) *record {
+		return &record{name: name, maildrops: []string{maildrop}, marks: []byte{mark}, content: []byte("hello\n")}
 	}
 	there := func(path string) bool {
 		_, err := os.Stat(filepath.Join(dir, path))
@@ -330,21 +328,21 @@ func TestPutBack(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := s.putBack([]*record{r("1", "alice", false), r("2", "alice", true), r("3", "nobody", false)}, afterCrash); err != nil {
-		t.Fatal(err)
+	if failed := s.putBack([]*record{r("1", "alice", unmarked), r("2", "alice", markDeleted), r("3", "nobody", unmarked)}, afterCrash); len(failed) > 0 {
+		t.Fatal(failed)
 	}
 	if !there("alice/new/1") || !there("alice/cur") || there("alice/new/2") || there("nobody") {
 		t.Error("after a crash")
 	}
 	write(t, filepath.Join(dir, "alice/cur/1:2,S"), "seen")
-	if err := s.putBack([]*record{r("1", "alice", false)}, afterCrash); err != nil {
-		t.Fatal(err)
+	if failed := s.putBack([]*record{r("1", "alice", unmarked)}, afterCrash); len(failed) > 0 {
+		t.Fatal(failed)
 	}
 	if !there("alice/new/1") || there("alice/cur/1:2,S") {
 		t.Error("a message is there twice")
 	}
-	if err := s.putBack([]*record{r("1", "alice", true), r("4", "bob", false)}, whileRunning); err != nil {
-		t.Fatal(err)
+	if failed := s.putBack([]*record{r("1", "alice", markDeleted), r("4", "bob", unmarked)}, whileRunning); len(failed) > 0 {
+		t.Fatal(failed)
 	}
 	if there("alice/new/1") || there("bob/new/4") {
 		t.Error("while it runs, deleted messages are there")

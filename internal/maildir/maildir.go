@@ -106,8 +106,9 @@ type Store struct {
 	ready  map[string]fs.FileInfo // of new in maildrops whose directories are known to be durable
 	drops  map[string]*drop       // maildrops that are open
 	// maildrops that are mounts, of another file system
-	elsewhere map[string]bool
-	usage     map[string]*remembered
+	elsewhere   map[string]bool
+	usage       map[string]*remembered
+	unrecovered map[string]error // maildrops that are not to be opened: see Recover
 
 	background sync.WaitGroup // what nobody waits for but Close
 	lostNames  atomic.Bool    // since the last SyncAll

@@ -23,6 +23,9 @@ type Maildrop struct {
 // Maildir, which is made if it is missing, and others in which the original
 // left mail. The error is ErrLocked if another session has it open.
 func (s *Store) Open(maildrops []string) (*Maildrop, error) {
+	if err := s.recovered(maildrops[0]); err != nil {
+		return nil, err
+	}
 	m, err := s.open(maildrops)
 	if errors.Is(err, fs.ErrNotExist) { // somebody moved it away
 		s.notReady(maildrops[0])

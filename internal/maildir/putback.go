@@ -2,9 +2,12 @@ package maildir
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
+	"slices"
 
 	"xm/internal/safefile"
 )
@@ -16,25 +19,39 @@ const (
 )
 
 // putBack writes messages of the journal into their maildrops, but for those that
-// were deleted there, and finishes deletions. It trusts no file that is there: one
-// that a sync has failed for looks well, and is not on the disk. Nothing of it is durable before
-// SyncAll. A maildrop that is not there any more gets nothing.
-func (s *Store) putBack(records []*record, how int) error {
+// were deleted or put back there, and finishes deletions. It trusts no file that is
+// there: one that a sync has failed for looks well, and is not on the disk. Nothing of it
+// is durable before SyncAll. A maildrop that is not there any more gets nothing. failed
+// are the maildrops that can't be written to, and why.
+func (s *Store) putBack(records []*record, how int) (failed map[string]error) {
 	byMaildrop := map[string]map[string]wanted{}
 	for _, r := range records {
 		for i, m := range r.maildrops {
+			if r.marks[i] == markPutBack {
+				continue
+			}
 			if byMaildrop[m] == nil {
 				byMaildrop[m] = map[string]wanted{}
 			}
-			byMaildrop[m][r.name] = wanted{r, r.deleted[i]}
+			byMaildrop[m][r.name] = wanted{r, r.marks[i] == markDeleted}
 		}
 	}
+	failed = map[string]error{}
 	for maildrop, messages := range byMaildrop {
 		if err := s.putInto(maildrop, messages, how); err != nil {
-			return err
+			failed[maildrop] = err
 		}
 	}
-	return nil
+	return failed
+}
+
+// failures makes one error of them.
+func failures(failed map[string]error) error {
+	var errs []error
+	for _, maildrop := range slices.Sorted(maps.Keys(failed)) {
+		errs = append(errs, fmt.Errorf("%s: %w", maildrop, failed[maildrop]))
+	}
+	return errors.Join(errs...)
 }
 
 // wanted is what a maildrop is to have of a record.
@@ -45,7 +62,18 @@ type wanted struct {
 
 func (s *Store) putInto(maildrop string, messages map[string]wanted, how int) error {
 	newDir := path.Join(maildrop, "new")
-	if _, err := s.root.Stat(maildrop); errors.Is(err, fs.ErrNotExist) {
+	here, err := s.root.Stat(".")
+	if err != nil {
+		return err
+	}
+	there, err := s.root.Stat(maildrop)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !sameDisk(here, there) { // what is there had syncs of its own
 		return nil
 	}
 	if _, err := s.makeDirs(maildrop); err != nil {

@@ -14,13 +14,14 @@ import (
 //
 //	xm EPOCH LENGTH CHECKSUM\n   hexadecimal, of 16, 8 and 8 digits
 //	FILE\n                       the message's name in each maildrop
-//	?MAILDROP\n                  one line for each; ? is a space, or D when the message
-//	                             has been deleted there
+//	?MAILDROP\n                  one line for each; ? is a space, or a mark: D when the message
+//	                             has been deleted there, P when it has been put back
+//	                             there after a crash, durably
 //	\n
 //	CONTENT                      as it is on disk
 //
 // LENGTH is that of the whole record; CHECKSUM is CRC-32C over all but itself, with
-// spaces in the place of each D. A record with another epoch than that of its
+// spaces in the place of the marks. A record with another epoch than that of its
 // half, or with a wrong checksum, is none: it, and what follows, was being written
 // when the power failed, or is of an earlier use.
 type record struct {
@@ -29,9 +30,15 @@ type record struct {
 	content   []byte
 
 	// Of one that has been read:
-	offset  int64  // in the journal
-	deleted []bool // by maildrop
+	offset int64  // in the journal
+	marks  []byte // by maildrop
 }
+
+const (
+	unmarked    = ' '
+	markDeleted = 'D'
+	markPutBack = 'P'
+)
 
 const (
 	headSize  = len("xm ") + 16 + len(" ") + 8 + len(" ")
@@ -115,17 +122,26 @@ func parseRecord(b []byte, epoch uint64) (r *record, size int64) {
 	name, maildrops, _ := bytes.Cut(head, []byte("\n"))
 	r = &record{name: string(name), content: content}
 	for line := range bytes.SplitSeq(maildrops, []byte("\n")) {
-		if len(line) < 2 || line[0] != ' ' && line[0] != 'D' {
+		if len(line) < 2 || line[0] != unmarked && line[0] != markDeleted && line[0] != markPutBack {
 			return nil, 0
 		}
-		r.maildrops, r.deleted = append(r.maildrops, string(line[1:])), append(r.deleted, line[0] == 'D')
-		line[0] = ' '
+		r.maildrops, r.marks = append(r.maildrops, string(line[1:])), append(r.marks, line[0])
+		line[0] = unmarked
 	}
 	sum := append(appendHex(nil, uint64(checksum(b)), 8), '\n')
 	if !bytes.Equal(sum, b[headSize:bodyStart]) || !r.valid() {
 		return nil, 0
 	}
 	return r, size
+}
+
+// stillWanted calls each for the maildrops that have no mark.
+func (r *record) stillWanted(each func(maildrop string)) {
+	for i, m := range r.maildrops {
+		if r.marks[i] == unmarked {
+			each(m)
+		}
+	}
 }
 
 // valid reports whether the names can be in a record, and are names.
@@ -135,18 +151,18 @@ func (r *record) valid() bool {
 	})
 }
 
-// strike marks the record at an offset of the journal as deleted from maildrops.
-// It reports whether it is for any of them.
-func (r *record) strike(f io.WriterAt, offset int64, maildrops []string) (struck bool, err error) {
+// mark marks the record at an offset of the journal, for maildrops. It reports whether
+// it is for any of them.
+func (r *record) mark(f io.WriterAt, offset int64, maildrops []string, mark byte) (marked bool, err error) {
 	at := offset + int64(bodyStart+len(r.name)+len("\n"))
 	for _, m := range r.maildrops {
 		if slices.Contains(maildrops, m) {
-			if _, err := f.WriteAt([]byte{'D'}, at); err != nil {
-				return struck, err
+			if _, err := f.WriteAt([]byte{mark}, at); err != nil {
+				return marked, err
 			}
-			struck = true
+			marked = true
 		}
 		at += int64(len(" ") + len(m) + len("\n"))
 	}
-	return struck, nil
+	return marked, nil
 }

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -128,10 +130,12 @@ func (s *Store) lockJournal(open func(root disk.Dir, name string) (disk.File, er
 // Recover puts messages that were delivered before a crash back into their
 // maildrops where the crash has taken or damaged them. Programs that use a Store
 // call it first. It does nothing while another process is delivering, as that one
-// has done it.
+// has done it. Maildrops that it can't put messages back into are not to be opened
+// before that can be done: what they hold may be empty or cut off.
 func (s *Store) Recover() error {
 	f, err := s.lockJournal(openJournalFile)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrLocked) || errors.Is(err, unix.EROFS) && s.isAtRest() {
+		s.setUnrecovered(nil)
 		return nil
 	}
 	if err != nil {
@@ -157,43 +161,105 @@ func (s *Store) isAtRest() bool {
 	return true
 }
 
-// recoverFrom leaves a journal without records.
+// recoverFrom leaves a journal without records, or with those of maildrops that messages
+// can't be put back into.
 func (s *Store) recoverFrom(f disk.File) error {
-	live := false
-	for half := range 2 {
+	var halves [2][]*record
+	unrecovered := map[string]error{}
+	var uptimes [2]string
+	for half := range halves {
 		h, records, err := readHalf(f, half)
 		if errors.Is(err, errHeader) {
 			s.report(fmt.Errorf("%w: mail from just before a crash, if there was one, may be missing; what %s holds of it can be read by hand, see xm-store(7)", err, JournalName))
 		} else if err != nil {
 			return err
 		}
-		if len(records) > 0 {
-			live = true
-			if err := confirm(f, half, func() error { return f.SyncData() }); err != nil {
-				return err
-			}
-		}
-		how := afterCrash
-		// As long as neither the system nor the disk has stopped, what a process wrote is
-		// there without its doing: records that are in no maildrop were never accepted. Those
-		// that are may have met a sync that failed.
-		if h.uptime != "" && h.uptime == s.uptime {
-			how = whileRunning
-		}
-		if err := s.putBack(records, how); err != nil {
-			return fmt.Errorf("put back what a crash took: %w", err)
+		halves[half], uptimes[half] = records, h.uptime
+		for _, r := range records {
+			r.stillWanted(func(maildrop string) { unrecovered[maildrop] = errUnrecovered })
 		}
 	}
-	if !live {
+	if len(halves[0])+len(halves[1]) == 0 {
+		s.setUnrecovered(nil)
 		return nil
+	}
+	s.setUnrecovered(unrecovered)
+	failed := map[string]error{}
+	for half, records := range halves {
+		if len(records) == 0 {
+			continue
+		}
+		if err := confirm(f, half, func() error { return f.SyncData() }); err != nil {
+			return err
+		}
+		maps.Copy(failed, s.putBack(records, s.howToPutBack(uptimes[half])))
 	}
 	if err := s.root.SyncAll(); err != nil {
 		return err
 	}
-	for half := range 2 {
+	s.setUnrecovered(failed)
+	if len(failed) > 0 {
+		return errors.Join(fmt.Errorf("put back what a crash took: %w", failures(failed)), notePutBack(f, halves, failed))
+	}
+	for half := range halves {
 		if _, err := beginHalf(f, half, s.uptime, func() error { return f.SyncData() }); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// howToPutBack tells what is to be done with the records of a half. As long as neither
+// the system nor the disk has stopped, what a process wrote is there without its doing:
+// records that are in no maildrop were never accepted. Those that are may have met a
+// sync that failed.
+func (s *Store) howToPutBack(uptime string) int {
+	if uptime != "" && uptime == s.uptime {
+		return whileRunning
+	}
+	return afterCrash
+}
+
+// notePutBack has the records not put back again, which would undo what other programs do
+// with the messages, but for the maildrops that failed.
+func notePutBack(f disk.File, halves [2][]*record, failed map[string]error) error {
+	for _, r := range slices.Concat(halves[:]...) {
+		var done []string
+		r.stillWanted(func(maildrop string) {
+			if failed[maildrop] == nil {
+				done = append(done, maildrop)
+			}
+		})
+		if _, err := r.mark(f, r.offset, done, markPutBack); err != nil {
+			return err
+		}
+	}
+	return nil // without a sync: another crash may undo that as well
+}
+
+var errUnrecovered = errors.New("messages from before a crash are not put back yet")
+
+// setUnrecovered notes which maildrops are not to be opened, and why.
+func (s *Store) setUnrecovered(maildrops map[string]error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unrecovered = maildrops
+}
+
+// recovered returns an error for a maildrop that is not to be opened, which is tried to
+// be helped first.
+func (s *Store) recovered(maildrop string) error {
+	if s.whyUnrecovered(maildrop) == nil {
+		return nil
+	}
+	if err := s.Recover(); err != nil {
+		s.report(err)
+	}
+	return s.whyUnrecovered(maildrop)
+}
+
+func (s *Store) whyUnrecovered(maildrop string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.unrecovered[maildrop]
 }

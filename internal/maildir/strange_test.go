@@ -1,6 +1,7 @@
 package maildir
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"testing"
 
 	"xm/internal/disk"
+	"xm/internal/disk/disktest"
 )
 
 // strangeScenarios are those in which another program, or the disk, does what it
@@ -20,6 +22,7 @@ var strangeScenarios = map[string]func(*testing.T, *crashed){
 	"journal removed":         journalRemoved,
 	"names lost in a syncing": namesLost,
 	"mounted meanwhile":       mountedMeanwhile,
+	"recovered in part":       recoveredInPart,
 }
 
 // goneAlready deletes a message that another program has moved and removed, without a
@@ -159,6 +162,72 @@ func mountedMeanwhile(t *testing.T, c *crashed) {
 		if err := c.store.journal.begin(half); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// recoveredInPart has messages put back into one maildrop, as the other can't be written to.
+func recoveredInPart(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	c.deliver("one", 100, "alice", "bob")
+	c.open()
+	c.store.uptime = "a later one"
+	c.disk.SetFault(unwritable("bob", syscall.EACCES))
+	defer c.disk.SetFault(nil)
+	if err := c.store.Recover(); !c.direct && !errors.Is(err, syscall.EACCES) {
+		t.Error(err)
+	}
+}
+
+// unwritable has files of a maildrop that can't be made.
+func unwritable(maildrop string, why error) func(op, name string) error {
+	return func(op, name string) error {
+		if op == "open" && strings.HasPrefix(name, maildrop+"/tmp/") {
+			return why
+		}
+		return nil
+	}
+}
+
+// A maildrop that messages can't be put back into is not opened until they are, and the
+// others have theirs back, once: what another program deletes then stays so.
+func TestRecoverInPart(t *testing.T) {
+	c := &crashed{disk: disktest.New()}
+	c.open()
+	c.prepare("alice")
+	c.deliver("one", 100, "alice", "bob")
+	root := c.disk.Root()
+	file := c.find(t, body("one", 100))
+	for _, f := range []string{file, strings.Replace(file, "alice", "bob", 1)} {
+		if err := root.Remove(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.open()
+	c.store.uptime = "a later one"
+	c.disk.SetFault(unwritable("bob", syscall.ENOSPC))
+	var told []error
+	c.store.Trouble = func(err error) { told = append(told, err) }
+	if err := c.store.Recover(); !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "bob: ") {
+		t.Error(err)
+	}
+	if err := root.Remove(c.find(t, body("one", 100))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.store.Open([]string{"bob"}); !errors.Is(err, syscall.ENOSPC) || len(told) != 1 {
+		t.Errorf("%v, %v", err, told)
+	}
+	for maildrop, want := range map[string]int{"alice": 0, "bob": 1} {
+		if maildrop == "bob" {
+			c.disk.SetFault(nil)
+		}
+		m, err := c.store.Open([]string{maildrop})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Len() != want {
+			t.Errorf("%s has %d messages, want %d", maildrop, m.Len(), want)
+		}
+		m.Close()
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+
+	"xm/internal/disk"
 )
 
 // strike marks messages as deleted from the maildrops, durably, so that no
@@ -28,7 +30,7 @@ func (j *journal) writeMarks(maildrops, names []string) (struck bool, err error)
 		if !ok {
 			continue
 		}
-		n, err := p.record.strike(j.file, p.offset, maildrops)
+		n, err := p.record.mark(j.file, p.offset, maildrops, markDeleted)
 		if err != nil {
 			return false, err
 		}
@@ -76,35 +78,43 @@ func (j *journal) names() []string {
 	return slices.Collect(maps.Keys(j.places))
 }
 
-// strikeOthers marks what another process has recorded. Closing the file ends the lock.
-func (s *Store) strikeOthers(maildrop string, wanted func(name string) bool) error {
+// withMarks calls do while no other process marks records or puts messages back. It is
+// given the journal, nil if there is none.
+func (s *Store) withMarks(do func(journal disk.File) error) error {
 	f, err := openJournalFile(s.root, JournalName)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return do(nil)
 	}
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer f.Close() // which ends the lock
 	if err := lockMarks(f); err != nil {
 		return err
 	}
-	struck := false
-	for half := range 2 {
-		_, err := eachRecord(f, half, func(r *record) error {
-			if !wanted(r.name) {
-				return nil
+	return do(f)
+}
+
+// strikeOthers marks what another process has recorded.
+func (s *Store) strikeOthers(maildrop string, wanted func(name string) bool) error {
+	return s.withMarks(func(f disk.File) error {
+		struck := false
+		for half := 0; half < 2 && f != nil; half++ {
+			_, err := eachRecord(f, half, func(r *record) error {
+				if !wanted(r.name) {
+					return nil
+				}
+				n, err := r.mark(f, r.offset, []string{maildrop}, markDeleted)
+				struck = struck || n
+				return err
+			})
+			if err != nil && !errors.Is(err, errHeader) { // nobody reads the records of such a half
+				return err
 			}
-			n, err := r.strike(f, r.offset, []string{maildrop})
-			struck = struck || n
-			return err
-		})
-		if err != nil && !errors.Is(err, errHeader) { // nobody reads the records of such a half
-			return err
 		}
-	}
-	if !struck {
-		return nil
-	}
-	return f.SyncData()
+		if !struck {
+			return nil
+		}
+		return f.SyncData()
+	})
 }

@@ -50,10 +50,14 @@ func give(root disk.Dir, m *Move) error {
 	return root.Rename(m.From, m.To)
 }
 
-// take takes the old name from a file.
+// take takes the old name from a file, unless another file has it by now.
 func take(root disk.Dir, m *Move) error {
+	moved, err := root.Lstat(m.To)
+	if err != nil {
+		return err
+	}
 	st, err := root.Lstat(m.From)
-	if err == nil && !st.IsDir() {
+	if err == nil && disk.SameFile(st, moved) {
 		err = root.Remove(m.From)
 	}
 	if errors.Is(err, fs.ErrNotExist) { // it was a directory, or others have moved it meanwhile
