@@ -34,10 +34,7 @@ func (b *copier) publish(dir string, fill func(dir string) error) error {
 	} else if err != nil {
 		return err
 	}
-	err := fill(tmp)
-	if err == nil {
-		err = syncAll(tmp)
-	}
+	err := durably(tmp, func() error { return fill(tmp) })
 	if err == nil {
 		err = os.Rename(tmp, dir)
 	}
@@ -52,13 +49,17 @@ func (b *copier) publish(dir string, fill func(dir string) error) error {
 	return disk.At(parent).Sync()
 }
 
-// syncAll makes all files of a file system durable.
-func syncAll(dir string) error {
+// durably makes all that fill writes durable, below a directory. That is opened before: a
+// file is told of the errors that were met since.
+func durably(dir string, fill func() error) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
+	if err := fill(); err != nil {
+		return err
+	}
 	if err := unix.Syncfs(int(d.Fd())); err != nil {
 		return fmt.Errorf("sync %s: %w", dir, err)
 	}

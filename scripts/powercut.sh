@@ -3,13 +3,14 @@
 # ext4 file system in a file, which is copied as soon as the last one has its 250,
 # with all that the system has not written yet missing. On the copy, xm must find
 # every message, whole: small ones, which are in xm's journal, and large ones, with
-# ext4's own journal and without. Needs root and the right to mount; says so, and is
+# ext4's own journal and without. Then the disk alone goes away, and comes back while
+# the system goes on. Needs root, python3 and the right to mount; says so, and is
 # skipped, where that is missing. COUNT is how many small messages.
 set -euo pipefail
 repo=$(cd "$(dirname "$0")/.." && pwd)
 count=${COUNT:-3000}
 work=$(mktemp -d)
-pid=''
+pid='' port=''
 finish() {
   [ -z "$pid" ] || kill "$pid" 2>/dev/null || true
   for mounted in before after; do ! mountpoint -q "$work/$mounted" || umount -l "$work/$mounted"; done
@@ -21,9 +22,11 @@ fail() { echo "powercut.sh: $*" >&2; exit 1; }
 # messages: how many there are, and how many of them have all their octets.
 messages() { find after/data -path '*/new/*' -type f -printf '%s %f\n' | awk '{split($2, s, /,S=|,W=/); n++; whole += s[2] == $1} END {print n + 0, whole + 0}'; }
 
-# power_cut JOURNAL COUNT OCTETS: JOURNAL is has_journal or ^has_journal.
-power_cut() {
-  local journal=$1 count=$2 octets=$3 port='' boot i
+# deliver JOURNAL COUNT OCTETS: to a new file system, where xm goes on. JOURNAL is
+# has_journal or ^has_journal.
+deliver() {
+  local journal=$1 count=$2 octets=$3 i
+  port=''
   rm -f disk copy
   truncate -s 512M disk
   mkfs.ext4 -q -O "$journal" disk
@@ -42,6 +45,12 @@ power_cut() {
   done
   [ -n "$port" ] || { cat log >&2; fail 'xm does not start'; }
   ./load smtp send -addr "127.0.0.1:$port" -user 'u%d@localhost' -users 4 -sessions 16 -count "$count" -octets "$octets" >/dev/null
+}
+
+# power_cut JOURNAL COUNT OCTETS: as for deliver.
+power_cut() {
+  local journal=$1 count=$2 octets=$3 boot
+  deliver "$@"
   cp disk copy # the power fails
   kill "$pid" && wait "$pid"
   pid=''
@@ -61,6 +70,27 @@ power_cut() {
   echo "$journal: $count messages of $octets octets accepted; after the loss of power $there were there, $whole of them whole; with xm all are"
 }
 
+# disk_gone COUNT: the file system ends as if its disk had failed, and is mounted again.
+disk_gone() {
+  local count=$1
+  deliver has_journal "$count" 4096
+  sleep 6 # what was delivered first is durable in the maildrops
+  ./load smtp send -addr "127.0.0.1:$port" -user 'u%d@localhost' -users 4 -sessions 16 -count "$count" >/dev/null
+  # EXT4_IOC_SHUTDOWN, with EXT4_GOING_FLAGS_NOLOGFLUSH
+  python3 -c 'import fcntl, os, struct; fcntl.ioctl(os.open("before", os.O_RDONLY), 0x8004587d, struct.pack("I", 2))'
+  kill -KILL "$pid"
+  wait "$pid" 2>/dev/null || true
+  pid=''
+  umount before
+  mount -o loop disk after
+  read -r there whole <<<"$(messages)"
+  ./xm --data after/data user list --json >/dev/null
+  read -r now_there now_whole <<<"$(messages)"
+  umount after
+  [ "$now_there $now_whole" = "$((2 * count)) $((2 * count))" ] || fail "of $((2 * count)) messages $now_there are there after the disk was gone, $now_whole of them whole"
+  echo "$((2 * count)) messages accepted; after the disk was gone $whole were there, whole; with xm all are"
+}
+
 cd "$work"
 mkdir before after
 (cd "$repo" && go build -o "$work/" . ./scripts/load)
@@ -69,3 +99,5 @@ for journal in has_journal ^has_journal; do
   [ "$whole" -lt "$count" ] || fail 'nothing was lost by the copy, so nothing is proved'
   power_cut "$journal" 200 240000
 done
+disk_gone 500
+[ "$whole" -lt 1000 ] || fail 'nothing was lost with the disk, so nothing is proved'
