@@ -650,7 +650,7 @@ func check(after *disktest.Disk, notes []any) error {
 	}
 	s := On(after.Root(), "host")
 	defer s.Close()
-	s.uptime = "a later one"
+	s.uptime = "later"
 	if err := s.Recover(); err != nil {
 		return err
 	}

@@ -59,6 +59,18 @@ type writerAt []byte
 
 func (w writerAt) WriteAt(p []byte, offset int64) (int, error) { return copy(w[offset:], p), nil }
 
+// Names that lead elsewhere are in no record.
+func TestRecordWithPath(t *testing.T) {
+	for _, r := range []record{
+		{name: "../1.host", maildrops: []string{"alice"}}, {name: "..", maildrops: []string{"alice"}},
+		{name: "1.host", maildrops: []string{"alice", "../bob"}}, {name: "1.host", maildrops: []string{"."}}, {name: "", maildrops: []string{"alice"}},
+	} {
+		if got, _ := parseRecord(slices.Clone(r.encode(7).octets), 7); got != nil {
+			t.Errorf("%q, %q", got.name, got.maildrops)
+		}
+	}
+}
+
 // Every octet of a record counts.
 func TestDamagedRecord(t *testing.T) {
 	r := record{name: "1.host", maildrops: []string{"alice", "bob"}, content: []byte("hello\n")}
@@ -276,7 +288,7 @@ func TestCrashWhileRecovering(t *testing.T) {
 func recoverAndCrash(after *disktest.Disk, notes []any, failures int) error {
 	again := after.Continue(notes)
 	s := On(again.Root(), "host")
-	s.uptime = "a later one"
+	s.uptime = "later"
 	again.SetFault(func(op, name string) error {
 		if op == "sync" && name == "*" && failures > 0 {
 			failures--
@@ -309,6 +321,63 @@ func TestUnknownBoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.find(t, body("one", 100))
+}
+
+// Whoever gets the journal of a process that was killed puts back what it holds, of both
+// halves, and empties it.
+func TestJournalTakenOver(t *testing.T) {
+	for what, takeOver := range map[string]func(*Store) error{
+		"Recover": (*Store).Recover,
+		"a delivery": func(s *Store) error {
+			if s.ownJournal() == nil {
+				return errors.New("there is no journal")
+			}
+			return nil
+		},
+	} {
+		c := &crashed{disk: disktest.New()}
+		c.open()
+		c.prepare("alice")
+		for half := range 2 {
+			c.store.journal.current = half
+			c.deliver(fmt.Sprint("one", half), 100, "alice")
+			if err := c.disk.Root().Remove(c.find(t, body(fmt.Sprint("one", half), 100))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.open()
+		c.store.uptime = "later"
+		if err := takeOver(c.store); err != nil {
+			t.Fatal(err)
+		}
+		f, err := openJournalFile(c.disk.Root(), JournalName)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for half := range 2 {
+			c.find(t, body(fmt.Sprint("one", half), 100))
+			if _, records, err := readHalf(f, half); len(records) != 0 || err != nil {
+				t.Errorf("%s: half %d has %d records, %v", what, half, len(records), err)
+			}
+		}
+		f.Close()
+	}
+}
+
+// What another program deleted before a process was killed, and nothing else, stays so.
+func TestKilled(t *testing.T) {
+	c := &crashed{disk: disktest.New()}
+	c.open()
+	c.prepare("alice")
+	c.deliver("one", 100, "alice")
+	c.unlink(t, "one")
+	c.open()
+	if err := c.store.Recover(); err != nil {
+		t.Fatal(err)
+	}
+	if u, err := c.store.Usage("alice"); err != nil || u.Messages != 0 {
+		t.Errorf("%v, %v", u, err)
+	}
 }
 
 // A message that somebody deleted does not come back when a sync has failed; what
@@ -494,7 +563,7 @@ func TestDamagedHeader(t *testing.T) {
 		c.deliver("one", 100, "alice")
 		file := c.find(t, body("one", 100))
 		c.open()
-		c.store.uptime = "another"
+		c.store.uptime = "later"
 		var told []error
 		c.store.Trouble = func(err error) { told = append(told, err) }
 		f, err := openJournalFile(c.disk.Root(), JournalName)

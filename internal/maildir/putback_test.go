@@ -115,38 +115,45 @@ func TestOwners(t *testing.T) {
 	}
 }
 
-// Recover waits for another process that puts messages back: until then, they may be
-// damaged.
-func TestRecoverWaits(t *testing.T) {
+// While another process marks records or puts messages back, nobody else does, nor begins
+// a half anew.
+func TestMarksAreWaitedFor(t *testing.T) {
 	s, dir := newStore(t)
 	deliver(t, s, "hello\r\n", "alice")
 	if s.journal == nil {
 		t.Skip("the file system of temporary files has no journal")
-	}
-	f, err := openJournalFile(s.root, JournalName)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if err := lockMarks(f); err != nil {
-		t.Fatal(err)
 	}
 	other, err := New(dir, "host")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer other.Close()
-	recovered := make(chan error)
-	go func() { recovered <- other.Recover() }()
-	select {
-	case err := <-recovered:
-		t.Fatalf("it did not wait: %v", err)
-	case <-time.After(100 * time.Millisecond):
-	}
-	if err := unlockMarks(f); err != nil {
+	f, err := openJournalFile(s.root, JournalName)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := <-recovered; err != nil {
-		t.Error(err)
+	defer f.Close()
+	for what, do := range map[string]func() error{
+		"Recover": other.Recover,
+		"strike":  func() error { return other.strike("alice", []string{"1.host"}) },
+		"rewrite": func() error { return s.journal.rewrite(0) },
+		"begin":   func() error { return s.journal.begin(1) },
+	} {
+		if err := lockMarks(f); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error)
+		go func() { done <- do() }()
+		select {
+		case err := <-done:
+			t.Fatalf("%s did not wait: %v", what, err)
+		case <-time.After(100 * time.Millisecond):
+		}
+		if err := unlockMarks(f); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 }

@@ -23,6 +23,7 @@ var strangeScenarios = map[string]func(*testing.T, *crashed){
 	"names lost in a syncing": namesLost,
 	"mounted meanwhile":       mountedMeanwhile,
 	"recovered in part":       recoveredInPart,
+	"copies deleted":          copiesDeleted,
 }
 
 // goneAlready deletes a message that another program has moved and removed, without a
@@ -170,12 +171,27 @@ func recoveredInPart(t *testing.T, c *crashed) {
 	c.prepare("alice")
 	c.deliver("one", 100, "alice", "bob")
 	c.open()
-	c.store.uptime = "a later one"
+	c.store.uptime = "later"
 	c.disk.SetFault(unwritable("bob", syscall.EACCES))
 	defer c.disk.SetFault(nil)
 	if err := c.store.Recover(); !c.direct && !errors.Is(err, syscall.EACCES) {
 		t.Error(err)
 	}
+}
+
+// copiesDeleted deletes a message that another program was moving by a link.
+func copiesDeleted(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	c.deliver("one", 100, "alice")
+	if c.store.journal != nil {
+		c.checkpoint()
+	}
+	file := c.find(t, body("one", 100))
+	if err := c.disk.Root().Link(file, strings.Replace(file, "/new/", "/cur/", 1)+":2,S"); err != nil {
+		t.Fatal(err)
+	}
+	c.disk.Settle()
+	c.remove("alice", "one")
 }
 
 // unwritable has files of a maildrop that can't be made.
@@ -203,7 +219,7 @@ func TestRecoverInPart(t *testing.T) {
 		}
 	}
 	c.open()
-	c.store.uptime = "a later one"
+	c.store.uptime = "later"
 	c.disk.SetFault(unwritable("bob", syscall.ENOSPC))
 	var told []error
 	c.store.Trouble = func(err error) { told = append(told, err) }

@@ -55,7 +55,6 @@ func (s *Store) strike(maildrop string, names []string) error {
 // Forget has no crash bring back anything of a maildrop, whose directory somebody has
 // removed: a user who gets the name later must not get the mail of the one before.
 func (s *Store) Forget(maildrop string) error {
-	s.notReady(maildrop)
 	if err := s.root.Sync(); err != nil {
 		return err
 	}
