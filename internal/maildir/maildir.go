@@ -35,12 +35,13 @@
 // A message of up to 64 KiB is durable in the journal first, which costs one sync
 // that all share who deliver at the time. Its file is written meanwhile, and gets its
 // names then; all these are made durable within seconds, many together. After a
-// crash of the system, Recover puts back what is missing or damaged: until xm has
-// run, another program may see an empty file. A deletion by POP3 strikes the message
-// out of the journal; one by another program may be undone by a crash in the seconds
-// after the delivery. Where one process delivers already, where the file system is
-// not known to keep the promise of syncfs(2), and while the journal is full, a
-// message has syncs of its own: of its file and of its directories.
+// crash of the system, or of the disk, Recover puts back what is missing or damaged:
+// until xm has run, another program may see an empty file. A maildrop that can't be
+// written to then is not opened before its messages are put back. A deletion by POP3
+// strikes the message out of the journal; one by another program may be undone by a
+// crash in the seconds after the delivery. Where one process delivers already, where the
+// file system is not known to keep the promise of syncfs(2), and while the journal is
+// full, a message has syncs of its own: of its file and of its directories.
 //
 // The tests try what a crash may leave at each moment (package disktest), and that
 // each fsync is needed.
