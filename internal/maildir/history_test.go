@@ -3,6 +3,8 @@ package maildir
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -20,12 +22,14 @@ type history struct {
 	happened  []string // for who looks for the cause of a failure
 }
 
-// Whatever happens one after the other, what was promised is kept after a crash.
-func FuzzHistory(f *testing.F) {
-	for seed := range uint64(10) {
-		f.Add(seed)
+// Whatever happens one after the other, what was promised is kept after a crash. There are
+// as many histories as XM_HISTORIES says.
+func TestHistories(t *testing.T) {
+	n := uint64(10)
+	if more, err := strconv.ParseUint(os.Getenv("XM_HISTORIES"), 10, 64); err == nil {
+		n = more
 	}
-	f.Fuzz(func(t *testing.T, seed uint64) {
+	for seed := range n {
 		h := &history{crashed: &crashed{disk: disktest.New()}, Rand: rand.New(rand.NewPCG(seed, 0))}
 		h.disk.Quick = true
 		h.disk.Named = h.IntN(3) == 0
@@ -36,9 +40,9 @@ func FuzzHistory(f *testing.F) {
 		}
 		h.halt()
 		if _, err := h.disk.Crashes(seed, check); err != nil {
-			t.Errorf("%v\n%s", err, strings.Join(h.happened, "\n"))
+			t.Errorf("seed %d: %v\n%s", seed, err, strings.Join(h.happened, "\n"))
 		}
-	})
+	}
 }
 
 func (h *history) say(format string, args ...any) {
