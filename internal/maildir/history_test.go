@@ -72,20 +72,18 @@ func (h *history) arrive() {
 func (h *history) deleteOwn() {
 	who, id := h.someone(), fmt.Sprintf("m%02d", 1+h.IntN(h.delivered+1))
 	h.say("%s deletes %s", who, id)
-	h.deleteOne(who, id)
+	h.deleteFrom(h.store, who, id)
 }
 
 // deleteForeign is deleteOwn by the POP3 server of another process.
 func (h *history) deleteForeign() {
-	h.say("by another process:")
-	ours := h.store
-	h.store = On(h.disk.Root(), "host")
-	h.deleteOwn()
-	h.store = ours
+	who, id := h.someone(), fmt.Sprintf("m%02d", 1+h.IntN(h.delivered+1))
+	h.say("%s deletes %s by another process", who, id)
+	h.deleteFrom(On(h.disk.Root(), "host"), who, id)
 }
 
-func (h *history) deleteOne(who, id string) {
-	m, err := h.store.Open([]string{who})
+func (h *history) deleteFrom(s *Store, who, id string) {
+	m, err := s.Open([]string{who})
 	if err != nil {
 		return
 	}

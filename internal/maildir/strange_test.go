@@ -82,6 +82,7 @@ func undone(c *crashed) {
 		return
 	}
 	c.deliver("one", 100, "alice")
+	c.disk.Settle()
 	c.failOnce(JournalName)
 	c.checkpoint()
 }
