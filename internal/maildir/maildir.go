@@ -188,13 +188,18 @@ func (s *Store) Close() error {
 	return errors.Join(err, s.root.Close())
 }
 
-// dirSynced is synced for a directory of messages, some of which may be in the journal:
-// those whose names the fsync has lost.
+// dirSynced is synced for a directory of messages.
 func (s *Store) dirSynced(began time.Time, err error) {
+	s.noteLostNames(err)
+	s.synced(began, err)
+}
+
+// noteLostNames takes note of an fsync of a directory that may have lost the names of
+// messages, some of which are in the journal.
+func (s *Store) noteLostNames(err error) {
 	if err != nil {
 		s.lostNames.Store(true)
 	}
-	s.synced(began, err)
 }
 
 func (s *Store) synced(began time.Time, err error) {

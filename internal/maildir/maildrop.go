@@ -245,7 +245,9 @@ func (m *Maildrop) Delete(messages []int) error {
 		dirs[inNew] = true
 	}
 	for dir := range dirs {
-		errs = append(errs, disk.SyncDir(m.store.root, m.dirs[dir]))
+		err := disk.SyncDir(m.store.root, m.dirs[dir])
+		m.store.noteLostNames(err)
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }

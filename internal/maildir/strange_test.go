@@ -15,15 +15,16 @@ import (
 // strangeScenarios are those in which another program, or the disk, does what it
 // should not: part of TestCrash.
 var strangeScenarios = map[string]func(*testing.T, *crashed){
-	"gone already":            goneAlready,
-	"made anew, not durably":  madeAnew,
-	"undone, then recovered":  undoneThenRecovered,
-	"undone, then rescued":    undoneThenRescued,
-	"journal removed":         journalRemoved,
-	"names lost in a syncing": namesLost,
-	"mounted meanwhile":       mountedMeanwhile,
-	"recovered in part":       recoveredInPart,
-	"copies deleted":          copiesDeleted,
+	"gone already":           goneAlready,
+	"made anew, not durably": madeAnew,
+	"undone, then recovered": undoneThenRecovered,
+	"undone, then rescued":   undoneThenRescued,
+	"journal removed":        journalRemoved,
+	"names lost":             namesLost,
+	"names lost by deletion": namesLostByDeletion,
+	"mounted meanwhile":      mountedMeanwhile,
+	"recovered in part":      recoveredInPart,
+	"copies deleted":         copiesDeleted,
 }
 
 // goneAlready deletes a message that another program has moved and removed, without a
@@ -144,6 +145,19 @@ func namesLost(t *testing.T, c *crashed) {
 	if c.store.journal != nil {
 		c.checkpoint()
 	}
+}
+
+func namesLostByDeletion(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	c.deliver("one", 100, "alice")
+	c.deliver("two", 100, "alice")
+	if c.store.journal == nil {
+		return
+	}
+	c.failOnce("alice/new")
+	c.remove("alice", "two")
+	c.disk.SetFault(nil)
+	c.checkpoint()
 }
 
 // mountedMeanwhile has a maildrop become another file system's after the message for it
