@@ -63,7 +63,7 @@ func runBackup(c *cli.Context) error {
 	b := &copier{c: c, progress: newProgress(c, -1)}
 	defer b.progress.finish()
 	err = b.publish(to, func(dir string) error {
-		if err := putBack(cfg); err != nil {
+		if err := putBack(cfg, warn(c)); err != nil {
 			return err
 		}
 		if err := b.tree(cfg.DataDir, filepath.Join(dir, backupData)); err != nil {
@@ -107,11 +107,12 @@ func within(dir, other string) (bool, error) {
 
 // putBack has all messages in their maildrops, after a crash too: the journal is not
 // copied. It changes while it is read, and a copy would bring back what was deleted.
-func putBack(cfg config.Config) error {
+func putBack(cfg config.Config, trouble func(error)) error {
 	store, err := maildir.New(cfg.DataDir, cfg.Hostname)
 	if err != nil {
 		return err
 	}
+	store.Trouble = trouble
 	return errors.Join(store.Recover(), store.Close())
 }
 

@@ -82,14 +82,16 @@ func checkUsers(o operator) (problems []maildir.Problem, maildrops map[string]bo
 	if err != nil {
 		return nil, nil, err
 	}
+	var failed error
 	done := ""
 	if o.c.Bool("repair") && len(broken) > 0 {
 		ctx, cancel := o.patience()
 		defer cancel()
-		if broken, err = o.SetAside(ctx); err != nil {
-			return nil, nil, err
+		if moved, err := o.SetAside(ctx); err != nil {
+			failed = err
+		} else {
+			broken, done = moved, "moved to "+userdb.BrokenLines
 		}
-		done = "moved to " + userdb.BrokenLines
 	}
 	for _, b := range broken {
 		problems = append(problems, maildir.Problem{Path: "users.txt", What: fmt.Sprintf("line %d: %v", b.Number, b.Err), Done: done})
@@ -98,7 +100,7 @@ func checkUsers(o operator) (problems []maildir.Problem, maildrops map[string]bo
 		}
 	}
 	settings, err := o.CheckSettings()
-	if err != nil {
+	if err = errors.Join(failed, err); err != nil {
 		return problems, nil, err
 	}
 	for _, err := range settings {
@@ -119,9 +121,14 @@ func checkUsers(o operator) (problems []maildir.Problem, maildrops map[string]bo
 
 // checkMaildrops checks those that are somebody's, and all others that are there.
 func checkMaildrops(store *maildir.Store, owned map[string]bool, repair bool) (problems []maildir.Problem, err error) {
-	there, problems, err := store.Maildrops()
+	there, unread, err := store.Maildrops()
 	if err != nil {
 		return nil, err
+	}
+	for _, p := range unread {
+		if !owned[p.Path] { // else Check tells
+			problems = append(problems, p)
+		}
 	}
 	names := slices.AppendSeq(there, maps.Keys(owned))
 	slices.Sort(names)
@@ -161,7 +168,7 @@ func checkLeftOvers(dataDir string, repair bool) (problems []maildir.Problem, er
 	}
 	safefile.MoveAll(root, moves)
 	for i, m := range moves {
-		problems[i].Mended("moved to "+m.To, m.Err)
+		problems[i].Mended(fmt.Sprintf("moved to %q", m.To), m.Err)
 	}
 	return problems, nil
 }

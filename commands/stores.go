@@ -31,7 +31,7 @@ func openStore(cfg config.Config, db *userdb.DB, trouble func(error)) (*maildir.
 	}
 	store.Trouble = trouble
 	if err := store.Recover(); err != nil {
-		trouble(fmt.Errorf("the journal can't be used, so mail from just before a crash may be missing or damaged in the maildrops; it is kept, and looked for again at the next start: %w", err))
+		trouble(fmt.Errorf("mail from just before a crash is not all back in the maildrops; it is kept in the journal, and tried again at each login to those maildrops, and while mail comes: %w", err))
 	}
 	store.Quota = func(maildrop string) maildir.Quota { return quotaOf(cfg, db, maildrop) }
 	return store, nil

@@ -15,6 +15,7 @@ runs=${RUNS:-5}
 work=$(mktemp -d)
 processes=() postfixes=()
 finish() {
+  set +e # all of it is tried
   [ ! -e "$work/dovecot.conf" ] || doveadm -c "$work/dovecot.conf" stop
   for process in "${processes[@]}"; do kill "$process" 2>/dev/null || true; done
   for instance in "${postfixes[@]}"; do postfix -c "$instance" stop >/dev/null 2>&1 || true; done

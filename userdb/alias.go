@@ -60,7 +60,7 @@ func (as aliases) with(s *snapshot) aliases {
 	for _, set := range s.withAliases {
 		for _, n := range set.Aliases {
 			if all[n.folded()] != nil {
-				s.unset = append(s.unset, fmt.Errorf("%s: the alias %s of %s is another's already", settingsName, n, set.name))
+				s.badSettings = append(s.badSettings, fmt.Errorf("%s: the alias %s of %s is another's already", settingsName, n, set.name))
 				continue
 			}
 			all[n.folded()] = &alias{n, []Name{set.name}, set.name}

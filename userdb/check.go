@@ -39,7 +39,7 @@ func (db *DB) CheckSettings() (problems []error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.unset, nil
+	return s.badSettings, nil
 }
 
 func brokenLines(lines []string) (broken []BrokenLine) {

@@ -11,6 +11,8 @@ import (
 	"golang.org/x/net/idna"
 	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
+
+	"xm/internal/disk"
 )
 
 // Name is a user's name: "local@domain" or a bare "local". The zero Name is no
@@ -35,7 +37,7 @@ var reserved = map[string]bool{
 	fileName: true, statName: true, "userinfo": true, "xm.toml": true,
 	invitesName: true, settingsName: true, formerName: true,
 	"key": true, "key.priv": true, "key.pub": true, "server": true, "server.pub": true,
-	"enc": true, "dec": true, "reg": true,
+	"enc": true, "dec": true, "reg": true, disk.LostAndFound: true,
 }
 
 // ParseName reads a user name. The local part is what may stand unquoted in an

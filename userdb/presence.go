@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -84,24 +83,22 @@ func (p *Presence) start() (err error) {
 	return errors.Join(err, setLock(p.lock, unix.F_OFD_SETLKW, unix.F_RDLCK))
 }
 
+// endSessions writes that nobody is on any more. If that fails, it is news that is
+// written later.
 func (p *Presence) endSessions() error {
 	stats, err := p.db.readStats()
 	if err != nil {
 		return err
 	}
-	wasOn := func(st Status) bool { return st.On }
-	if !slices.ContainsFunc(slices.Collect(maps.Values(stats)), wasOn) {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), statPatience)
-	defer cancel()
-	return p.write(ctx, func(stats map[string]Status) {
-		for user, st := range stats {
-			if st.On {
-				stats[user] = Status{false, time.Now()}
-			}
+	for user, st := range stats {
+		if st.On {
+			p.news[user] = Status{false, time.Now()}
 		}
-	})
+	}
+	if err = p.flush(); err != nil {
+		p.wake <- struct{}{}
+	}
+	return err
 }
 
 func setLock(f disk.File, command int, kind int16) error {

@@ -256,7 +256,7 @@ func (s *snapshot) parseSettings(content string) {
 		}
 		if err != nil {
 			err = fmt.Errorf("%s, line %d: %w", settingsName, i+1, err)
-			s.unset = append(s.unset, err)
+			s.badSettings = append(s.badSettings, err)
 		}
 		if set.name != (Name{}) {
 			set.err = err

@@ -16,13 +16,13 @@ import (
 
 // snapshot is one reading of the file.
 type snapshot struct {
-	lines   []string // as they stand, without line ends
-	records []Record
-	broken  []error        // one for each line that can't be read
-	unset   []error        // one for each of users.settings
-	lost    []lost         // whose lines those are, as far as can be told
-	folded  map[string]int // the first of the records with a folded name
-	next    []int          // for each record, another with the same folded name, or -1
+	lines       []string // as they stand, without line ends
+	records     []Record
+	broken      []error        // one for each line that can't be read
+	badSettings []error        // one for each line of users.settings that can't be read, or is nobody's
+	lost        []lost         // whose lines those are, as far as can be told
+	folded      map[string]int // the first of the records with a folded name
+	next        []int          // for each record, another with the same folded name, or -1
 
 	settings    map[string]setting // by exact names
 	withAliases []setting          // those that have some, in the file's order
@@ -99,7 +99,7 @@ func (db *DB) current(s *snapshot) bool {
 }
 
 // problems are those of all lines.
-func (s *snapshot) problems() []error { return slices.Concat(s.broken, s.unset) }
+func (s *snapshot) problems() []error { return slices.Concat(s.broken, s.badSettings) }
 
 // changed is when the younger of the files was.
 func (s *snapshot) changed() time.Time {

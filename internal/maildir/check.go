@@ -48,7 +48,7 @@ func (s *Store) Maildrops() (names []string, unread []Problem, err error) {
 			continue
 		}
 		below, err := disk.ReadDir(s.root, e.Name)
-		if err != nil {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			unread = append(unread, Problem{Path: e.Name, What: unreadable(err)})
 		}
 		for _, b := range below {
@@ -139,7 +139,7 @@ func (c *checker) moveAll() {
 			moveAll(nil)
 		}
 		for i, m := range c.moves {
-			c.problems[c.moving[i]].Mended("moved to "+m.To, m.Err)
+			c.problems[c.moving[i]].Mended(fmt.Sprintf("moved to %q", m.To), m.Err)
 		}
 	}
 	c.moves, c.moving = nil, nil
@@ -148,6 +148,9 @@ func (c *checker) moveAll() {
 // directory checks one of the maildrop's directories, and reports whether it can be read.
 func (c *checker) directory(dir string) bool {
 	st, err := c.store.root.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		st, err = c.store.root.Lstat(dir) // a link may lead nowhere
+	}
 	if err == nil && !st.IsDir() {
 		c.broken(dir, "it is no directory: %v", st.Mode())
 		c.moveAll()

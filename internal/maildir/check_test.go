@@ -208,7 +208,10 @@ func TestCheckGoesOn(t *testing.T) {
 		os.Symlink("/", filepath.Join(dir, "outside")),
 		os.MkdirAll(filepath.Join(dir, "alice/new"), 0o700),
 		os.Symlink("/", filepath.Join(dir, "alice/tmp")),
-		os.WriteFile(filepath.Join(dir, "alice/.broken"), nil, 0o600),
+		os.Symlink("nowhere", filepath.Join(dir, "alice/.broken")),
+		os.MkdirAll(filepath.Join(dir, "bob/new"), 0o700),
+		os.Mkdir(filepath.Join(dir, "bob/tmp"), 0o700),
+		os.Symlink("nowhere", filepath.Join(dir, "bob/cur")),
 		os.WriteFile(filepath.Join(dir, "alice/new/1.short,S=6"), []byte("hell\n"), 0o600),
 		os.WriteFile(filepath.Join(dir, "alice/new/2.wire,S=6,W=9"), []byte("hello\n"), 0o600),
 	} {
@@ -219,6 +222,10 @@ func TestCheckGoesOn(t *testing.T) {
 	compare(t, s.Check("nobody", true), nil)
 	compare(t, s.Check("file", true), map[string]string{"file": "it is no directory"})
 	compare(t, s.Check("outside", true), map[string]string{"outside": "it can't be used as a maildrop: "})
+	compare(t, s.Check("bob", false), map[string]string{"bob/cur": "it is no directory"})
+	if problems := s.Check("bob", true); len(problems) != 2 || problems[0].Done == "" || problems[1].Done != "made" {
+		t.Errorf("a link that leads nowhere: %v", problems)
+	}
 	problems := s.Check("alice", true)
 	compare(t, problems, map[string]string{
 		"alice/tmp":                "it can't be read: ",

@@ -70,7 +70,10 @@ func (j *journal) checkpoint(half int) {
 // delivery that has syncs of its own.
 func (j *journal) syncAll() error {
 	err := j.store.root.SyncAll()
-	if lost := j.store.lostNames.Swap(false); lost || err != nil {
+	if lost := j.store.lostNames.Swap(false); lost && err == nil {
+		err = errLost
+	}
+	if err != nil {
 		j.mu.Lock()
 		defer j.mu.Unlock()
 		for i := range j.halves {
@@ -114,6 +117,9 @@ func (j *journal) rewrite(half int) error {
 	if err == nil {
 		mark := j.syncs.mark()
 		err = confirm(j.file, half, func() error { return j.syncs.sync(mark) })
+	}
+	if errors.Is(err, errReplaced) { // nobody will read it, and its records are good all the same
+		err = nil
 	}
 	if err == nil {
 		err = failures(j.store.putBack(records, whileRunning))

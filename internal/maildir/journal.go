@@ -58,7 +58,7 @@ type journal struct {
 	closed  bool
 	timer   *time.Timer // of the checkpoint to come
 
-	marking sync.Mutex // held to mark records, and not while messages are put back
+	marking sync.Mutex // held by whoever marks records, and by whoever puts messages back: never both at a time
 
 	entries       sync.WaitGroup // messages that are pending
 	checkpoints   sync.WaitGroup

@@ -110,9 +110,10 @@ type Store struct {
 	elsewhere   map[string]bool
 	usage       map[string]*remembered
 	unrecovered map[string]error // maildrops that are not to be opened: see Recover
+	recovering  sync.Mutex       // held by a login that tries to help
 
 	background sync.WaitGroup // what nobody waits for but Close
-	lostNames  atomic.Bool    // since the last SyncAll
+	lostNames  atomic.Bool    // an fsync of messages' names has failed since the last SyncAll
 	listings   listings
 	openDirs   atomic.Int32 // of the sessions that read messages
 }

@@ -57,10 +57,14 @@ func (s *Store) GiveUpJournal() error {
 // its name, and makes durable what that holds.
 func (s *Store) replace(j *journal) {
 	s.opening.Lock()
-	if s.journal == j {
+	mine := s.journal == j
+	if mine {
 		s.journal = nil
 	}
 	s.opening.Unlock()
+	if !mine { // whoever has given it up closes it
+		return
+	}
 	s.report(fmt.Errorf("%w while it was in use: another one is made", errReplaced))
 	if err := j.close(); err != nil {
 		s.report(err)
@@ -82,8 +86,12 @@ func (s *Store) openJournal() (*journal, error) {
 	}
 	j := &journal{store: s, file: f, inode: inode, places: map[string]place{}}
 	j.syncs = sharedSync{fsync: j.syncFile, told: s.synced}
-	if err := errors.Join(j.prepare(), unlockMarks(f)); err != nil {
-		f.Close()
+	err = j.prepare()
+	if err == nil {
+		err = unlockMarks(f)
+	}
+	if err != nil {
+		f.Close() // ends both locks at once: see lockJournal
 		return nil, err
 	}
 	return j, nil
@@ -109,8 +117,8 @@ func openJournalFile(root disk.Dir, name string) (disk.File, error) {
 }
 
 // lockJournal opens the journal for its owner, with the marks locked. The error is
-// ErrLocked if another process has it, which has put back what is to be: the owner
-// locks the marks first, until then.
+// ErrLocked if another process has it. That one has put back all that is to be: who still
+// tries holds the marks, too, and lets both locks go at once if that fails.
 func (s *Store) lockJournal(open func(root disk.Dir, name string) (disk.File, error)) (disk.File, error) {
 	f, err := open(s.root, JournalName)
 	if err != nil {
@@ -145,8 +153,8 @@ func (s *Store) Recover() error {
 	return s.recoverFrom(f)
 }
 
-// isAtRest reports whether the journal holds nothing, as servers that have ended in
-// order leave it.
+// isAtRest is for a disk that can only be read: it reports whether the journal holds
+// nothing, as servers that have ended in order leave it.
 func (s *Store) isAtRest() bool {
 	f, err := s.root.Open(JournalName)
 	if err != nil {
@@ -183,7 +191,7 @@ func (s *Store) recoverFrom(f disk.File) error {
 		s.setUnrecovered(nil)
 		return nil
 	}
-	s.setUnrecovered(unrecovered)
+	s.setUnrecovered(unrecovered) // until it is known which could be put back, none of them is opened
 	failed := map[string]error{}
 	for half, records := range halves {
 		if len(records) == 0 {
@@ -209,10 +217,11 @@ func (s *Store) recoverFrom(f disk.File) error {
 	return nil
 }
 
-// howToPutBack tells what is to be done with the records of a half. As long as neither
-// the system nor the disk has stopped, what a process wrote is there without its doing:
-// records that are in no maildrop were never accepted. Those that are may have met a
-// sync that failed.
+// howToPutBack tells what is to be done with the records of a half. As long as this is the
+// same mount, in the same run of the system, what a process wrote is there without its
+// doing: records that are in no maildrop were never accepted. Those that are may have met
+// a sync that failed. A service in a sandbox of its own (systemd's ProtectSystem) has
+// another mount at each start, so if it is killed, that counts as a crash.
 func (s *Store) howToPutBack(uptime string) int {
 	if uptime != "" && uptime == s.uptime {
 		return whileRunning
@@ -250,6 +259,11 @@ func (s *Store) setUnrecovered(maildrops map[string]error) {
 // be helped first.
 func (s *Store) recovered(maildrop string) error {
 	if s.whyUnrecovered(maildrop) == nil {
+		return nil
+	}
+	s.recovering.Lock()
+	defer s.recovering.Unlock()
+	if s.whyUnrecovered(maildrop) == nil { // somebody else's login has helped
 		return nil
 	}
 	if err := s.Recover(); err != nil {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -22,6 +23,7 @@ var strangeScenarios = map[string]func(*testing.T, *crashed){
 	"journal removed":        journalRemoved,
 	"names lost":             namesLost,
 	"names lost by deletion": namesLostByDeletion,
+	"names lost by a rescue": namesLostByRescue,
 	"mounted meanwhile":      mountedMeanwhile,
 	"recovered in part":      recoveredInPart,
 	"copies deleted":         copiesDeleted,
@@ -158,6 +160,123 @@ func namesLostByDeletion(t *testing.T, c *crashed) {
 	c.remove("alice", "two")
 	c.disk.SetFault(nil)
 	c.checkpoint()
+}
+
+// namesLostByRescue has the sync of a directory fail for a large message, while those of
+// the journal that a failure may have lost have been written again.
+func namesLostByRescue(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	c.deliver("one", 100, "alice")
+	if c.store.journal == nil {
+		return
+	}
+	syncs := 0
+	c.disk.SetDuring(func(name string) {
+		if name != "*" {
+			return
+		}
+		if syncs++; syncs == 2 {
+			c.failOnce("alice/new")
+			c.deliver("two", 100_000, "alice")
+			c.disk.SetFault(nil)
+		}
+	})
+	c.failOnce("*")
+	c.checkpoint()
+	c.disk.SetDuring(nil)
+	if syncs < 2 {
+		t.Errorf("%d syncs of all", syncs)
+	}
+}
+
+// What a journal held that another program has removed is made durable in the maildrops as
+// soon as xm knows of that, also if the disk fails once.
+func TestRemovedThenFailure(t *testing.T) {
+	c := &crashed{disk: disktest.New()}
+	c.open()
+	c.prepare("alice")
+	text := body("one", 100)
+	if err := store(c.store, strings.NewReader(text), "alice"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.disk.Root().Remove(JournalName); err != nil {
+		t.Fatal(err)
+	}
+	c.failOnce("*")
+	c.checkpoint()
+	c.store.background.Wait()
+	c.disk.Note(accepted{"alice", text})
+	c.halt()
+	_, err := c.disk.Crashes(1, func(after *disktest.Disk, notes []any) error {
+		if len(notes) == 0 {
+			return nil
+		}
+		return check(after, notes)
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// A maildrop that can't be helped is not opened while another process tries in vain.
+func TestNotOpenedMeanwhile(t *testing.T) {
+	s, dir := newStore(t)
+	deliver(t, s, "hello\r\n", "alice")
+	if s.journal == nil {
+		t.Skip("the file system of temporary files has no journal")
+	}
+	s.journal.file.Close() // as if the process were killed
+	for _, err := range []error{os.Remove(filepath.Join(dir, "alice/cur")), os.WriteFile(filepath.Join(dir, "alice/cur"), nil, 0o600)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var stores [2]*Store
+	for i := range stores {
+		var err error
+		if stores[i], err = New(dir, "host"); err != nil {
+			t.Fatal(err)
+		}
+		defer stores[i].Close()
+	}
+	for range 300 {
+		stores[1].setUnrecovered(map[string]error{"alice": errUnrecovered})
+		var both sync.WaitGroup
+		both.Go(func() {
+			if _, err := stores[0].openJournal(); err == nil {
+				t.Error("nothing is to be put back")
+			}
+		})
+		both.Go(func() {
+			if stores[1].recovered("alice") == nil {
+				t.Error("alice is opened")
+			}
+		})
+		both.Wait()
+	}
+}
+
+// A journal that was removed is closed once, whoever finds out first.
+func TestRemovedJournalIsClosedOnce(t *testing.T) {
+	for range 20 {
+		s, dir := newStore(t)
+		if s.root.CanSyncAll() != nil {
+			t.Skip("the file system of temporary files has no journal")
+		}
+		s.Trouble = func(err error) {
+			if !errors.Is(err, errReplaced) {
+				t.Error(err)
+			}
+		}
+		deliver(t, s, "hello\r\n", "alice")
+		if err := os.Remove(filepath.Join(dir, JournalName)); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.GiveUpJournal(); err != nil {
+			t.Error(err)
+		}
+		s.background.Wait()
+	}
 }
 
 // mountedMeanwhile has a maildrop become another file system's after the message for it

@@ -88,12 +88,13 @@ func Aside(file, aside string) string {
 	if i := strings.IndexAny(stem, ",:"); i > 0 {
 		stem = stem[:i]
 	}
-	stem = stem[:min(len(stem), maxStem)]
+	stem = stem[:min(len(stem), maxPart)]
 	if dir != "." {
-		stem += "." + dir
+		stem += "." + dir[:min(len(dir), maxPart)]
 	}
 	return path.Join(aside, stem+"."+rand.Text())
 }
 
-// maxStem leaves room for what Aside adds, in the 255 octets of a file's name.
-const maxStem = 150
+// maxPart leaves room for two of them and what else Aside adds, in the 255 octets of a
+// file's name.
+const maxPart = 100

@@ -67,7 +67,8 @@ func TestAside(t *testing.T) {
 		"alice/cur/1.M2R3.host:2,S":     "1.M2R3.host.cur.",
 		".tmp-ABC":                      ".tmp-ABC.",
 		",":                             ",.",
-		"a/" + strings.Repeat("n", 255): strings.Repeat("n", maxStem) + ".a.",
+		strings.Repeat("d", 255) + "/1": "1." + strings.Repeat("d", maxPart) + ".",
+		"a/" + strings.Repeat("n", 255): strings.Repeat("n", maxPart) + ".a.",
 	} {
 		to := Aside(file, "aside/x")
 		name, ok := strings.CutPrefix(to, "aside/x/"+begins)

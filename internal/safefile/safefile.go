@@ -195,7 +195,7 @@ func Mkdir(root disk.Dir, name string, perm fs.FileMode) error {
 
 func isDir(root disk.Dir, name string) error {
 	st, err := root.Stat(name)
-	if err == nil && !st.IsDir() {
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !st.IsDir() { // a link may lead nowhere
 		err = fmt.Errorf("%s is not a directory", name)
 	}
 	return err
