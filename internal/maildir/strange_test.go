@@ -239,7 +239,7 @@ func TestNotOpenedMeanwhile(t *testing.T) {
 		}
 		defer stores[i].Close()
 	}
-	for range 300 {
+	for range 1500 {
 		stores[1].setUnrecovered(map[string]error{"alice": errUnrecovered})
 		var both sync.WaitGroup
 		both.Go(func() {
