@@ -355,8 +355,9 @@ func cleanEnd(t *testing.T, c *crashed) {
 
 // checkpoint empties the journal.
 func (c *crashed) checkpoint() {
-	c.store.journal.flush()
-	c.store.journal.checkpoints.Wait()
+	j := c.store.journal // which another may take the place of
+	j.flush()
+	j.checkpoints.Wait()
 }
 
 // unlink deletes a message as another program does that is careful.
