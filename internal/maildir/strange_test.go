@@ -8,6 +8,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 
 	"xm/internal/disk"
 	"xm/internal/disk/disktest"
@@ -193,20 +194,21 @@ func namesLostByRescue(t *testing.T, c *crashed) {
 // soon as xm knows of that, also if the disk fails once.
 func TestRemovedThenFailure(t *testing.T) {
 	c := &crashed{disk: disktest.New()}
-	c.open()
-	c.prepare("alice")
 	text := body("one", 100)
-	if err := store(c.store, strings.NewReader(text), "alice"); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.disk.Root().Remove(JournalName); err != nil {
-		t.Fatal(err)
-	}
-	c.failOnce("*")
-	c.checkpoint()
-	c.store.background.Wait()
+	synctest.Test(t, func(t *testing.T) {
+		c.open()
+		c.prepare("alice")
+		if err := store(c.store, strings.NewReader(text), "alice"); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.disk.Root().Remove(JournalName); err != nil {
+			t.Fatal(err)
+		}
+		c.failOnce("*")
+		c.store.journal.flush()
+		synctest.Wait()
+	})
 	c.disk.Note(accepted{"alice", text})
-	c.halt()
 	_, err := c.disk.Crashes(1, func(after *disktest.Disk, notes []any) error {
 		if len(notes) == 0 {
 			return nil
