@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"os"
 	"os/exec"
@@ -68,7 +70,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("GORACE", os.Getenv("GORACE"))
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "serve": serve, "ids": ids, "draft": draft, "replay": replay},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "serve": serve, "ids": ids, "draft": draft, "replay": replay, "certifies": certifies},
 	})
 }
 
@@ -110,6 +112,22 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 		<-drained
 		cmd.Wait()
 	})
+}
+
+// certifies FILE NAME looks whether a certificate is for a host name.
+func certifies(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: certifies FILE NAME")
+	}
+	block, _ := pem.Decode([]byte(ts.ReadFile(args[0])))
+	if block == nil {
+		ts.Fatalf("%s holds no PEM", args[0])
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	ts.Check(err)
+	if err := cert.VerifyHostname(args[1]); neg == (err == nil) {
+		ts.Fatalf("%s, %s: %v", args[0], args[1], err)
+	}
 }
 
 func exits(ts *testscript.TestScript, neg bool, args []string) {
