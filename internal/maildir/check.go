@@ -128,15 +128,15 @@ func (c *checker) move(file, to string) {
 // moveAll makes the moves, if there is to be a repair.
 func (c *checker) moveAll() {
 	if c.repair && len(c.moves) > 0 {
-		err := safefile.Mkdir(c.store.root, path.Join(c.maildrop, asideName), 0o700)
-		for i := range c.moves {
-			if path.Dir(c.moves[i].To) != path.Dir(c.moves[i].From) {
-				c.moves[i].Err = err
+		aside := path.Join(c.maildrop, asideName)
+		for i, m := range c.moves {
+			if path.Dir(m.To) == aside {
+				c.moves[i].Err = safefile.Mkdir(c.store.root, aside, 0o700)
 			}
 		}
-		moveAll := func(disk.File) error { safefile.MoveAll(c.store.root, c.moves); return nil }
-		if c.store.withMarks(moveAll) != nil { // then nobody puts anything back from it either
-			moveAll(nil)
+		move := func(disk.File) error { safefile.MoveAll(c.store.root, c.moves); return nil }
+		if c.store.withMarks(move) != nil { // nobody can put anything back from the journal then
+			safefile.MoveAll(c.store.root, c.moves)
 		}
 		for i, m := range c.moves {
 			c.problems[c.moving[i]].Mended(fmt.Sprintf("moved to %q", m.To), m.Err)
