@@ -63,13 +63,17 @@ func (h *header) end(next func([]byte)) error {
 		return nil
 	}
 	if len(h.line) > 0 {
-		if err := h.take(true, next); err != nil {
+		if err := h.take(false, next); err != nil {
 			return err
 		}
 	}
-	if !h.over {
-		h.add(next)
+	if h.over {
+		return nil
 	}
+	if h.inLine && h.complete != nil { // BDAT may end anywhere, but fields begin on a line of their own
+		next([]byte("\r\n"))
+	}
+	h.add(next)
 	return nil
 }
 

@@ -39,6 +39,8 @@ func TestHeaderInAnyPieces(t *testing.T) {
 		"\r\nbody\r\n":                   "Has: false false\r\n\r\nbody\r\n",
 		"Hello Alice.\r\n":               "Has: false false\r\n\r\nHello Alice.\r\n",
 		"Hello":                          "Has: false false\r\n\r\nHello",
+		"A: b":                           "A: b\r\nHas: false false\r\n", // BDAT may end anywhere
+		"A: " + long:                     "A: " + long + "\r\nHas: false false\r\n",
 		"A: " + long + "\r\nDate: x\r\n": "A: " + long + "\r\nDate: x\r\nHas: true false\r\n",
 		long + ": b\r\n\r\n":             "Has: false false\r\n\r\n" + long + ": b\r\n\r\n", // a name that is longer than a line may be
 		"A: b\r\nnonsense\r\nDate: x\r\n\r\n.\r\n": "A: b\r\nnonsense\r\nDate: x\r\nHas: true false\r\n\r\n.\r\n",
