@@ -77,13 +77,13 @@ func (s *session) pass(args []string) reply {
 		return s.needsTLS()
 	}
 	return s.loginApart("PASS", exchange, func() (string, error) {
-		done, ok := s.srv.Logins.Begin(s.conn.Peer())
-		if !ok {
-			return "", sasl.ErrTooMany
+		done, err := s.srv.Logins.Begin(s.conn.Context(), s.conn.Peer())
+		if err != nil {
+			return "", err
 		}
 		failed := true // as long as nothing else is known: Users may panic
 		defer func() { done(failed) }()
-		_, _, err := exchange.Next(s.conn.Context(), response)
+		_, _, err = exchange.Next(s.conn.Context(), response)
 		failed = errors.Is(err, sasl.ErrFailed)
 		return exchange.User(), err
 	})

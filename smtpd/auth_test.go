@@ -198,6 +198,40 @@ func TestWaitingIsNoAttempt(t *testing.T) {
 	c.must("235 ", "AUTH PLAIN %s", plain("alice", "secret"))
 }
 
+// Many people may be behind one address, and their programs log in at once.
+func TestLoginsAtOnce(t *testing.T) {
+	s, _ := newServer()
+	config := addCertificate(t, s)
+	users := gatedUsers{entered: make(chan struct{}, 10), gate: make(chan struct{})}
+	s.Users, s.Logins = users, &sasl.Limiter{}
+	var clients []*client
+	for range cap(users.entered) {
+		c := from(t, s, "192.0.2.1")
+		c.startTLS(config)
+		fmt.Fprintf(c, "AUTH PLAIN %s\r\n", plain("alice", "secret"))
+		clients = append(clients, c)
+	}
+	for range sasl.DefaultMaxParallel {
+		<-users.entered
+	}
+	close(users.gate)
+	for _, c := range clients {
+		c.must("235 ", "")
+	}
+}
+
+// gatedUsers tell nothing of a password while the gate is closed.
+type gatedUsers struct {
+	testUsers
+	entered, gate chan struct{}
+}
+
+func (u gatedUsers) Authenticate(ctx context.Context, login, password string) (string, bool, error) {
+	u.entered <- struct{}{}
+	<-u.gate
+	return u.testUsers.Authenticate(ctx, login, password)
+}
+
 // The answer to a failure takes its time, whatever failed.
 func TestFailureDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

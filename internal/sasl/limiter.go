@@ -26,7 +26,7 @@ const (
 type Limiter struct {
 	MaxFailures int           // of an address within Window
 	Window      time.Duration // begins with the first failure
-	MaxParallel int           // attempts of an address under way
+	MaxParallel int           // attempts of an address under way; others wait
 	MaxAddrs    int           // whose failures are remembered
 
 	mu     sync.Mutex
@@ -42,35 +42,70 @@ type peer struct {
 	failures int
 	since    time.Time     // the first failure
 	element  *list.Element // in failed, if there are failures
+	waiting  chan struct{} // closed when an attempt ends; nil while nobody waits for that
 }
 
-// Begin says whether the address, which for IPv6 is its /64, may try a password
-// now. A /48 may have four times as many failures. If ok, done must be called with what came of it. An attempt under way
-// counts as a failure until then, so that many at once gain nothing. Loopback is
+// Begin begins to try a password for the address, which for IPv6 is its /64. A /48
+// may have four times as many failures. done must be called with what came of it. An
+// attempt under way counts as a failure until then, so that many at once gain
+// nothing; but as it may be none, whoever is one too many waits for its end, as many
+// people may be behind one address. The error is ErrTooMany, or ctx's. Loopback is
 // never limited.
-func (l *Limiter) Begin(addr netip.Addr) (done func(failed bool), ok bool) {
+func (l *Limiter) Begin(ctx context.Context, addr netip.Addr) (done func(failed bool), err error) {
 	addr = addr.Unmap()
 	if l == nil || addr.IsLoopback() {
-		return func(bool) {}, true
+		return func(bool) {}, nil
 	}
+	for {
+		peers, busy, err := l.enter(addr)
+		switch {
+		case err != nil:
+			return nil, err
+		case busy == nil:
+			var once sync.Once
+			return func(failed bool) { once.Do(func() { l.end(peers, failed) }) }, nil
+		}
+		select {
+		case <-busy:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// enter notes an attempt, unless there are too many failures, or so many attempts
+// under way that one of them must end first: then busy is closed.
+func (l *Limiter) enter(addr netip.Addr) (peers []*peer, busy <-chan struct{}, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.expire()
-	var peers []*peer
 	for _, n := range networks(addr) {
 		p := l.peer(n.prefix)
 		defer l.release(p) // which was made in vain, perhaps
-		if p.parallel >= n.share*orDefault(l.MaxParallel, DefaultMaxParallel) ||
-			p.failures+p.parallel >= n.share*orDefault(l.MaxFailures, DefaultMaxFailures) {
-			return nil, false
+		left := n.share*orDefault(l.MaxFailures, DefaultMaxFailures) - p.failures
+		switch {
+		case left <= 0:
+			return nil, nil, ErrTooMany
+		case p.parallel >= min(left, n.share*orDefault(l.MaxParallel, DefaultMaxParallel)):
+			busy = p.wait()
 		}
 		peers = append(peers, p)
+	}
+	if busy != nil {
+		return nil, busy, nil
 	}
 	for _, p := range peers {
 		p.parallel++
 	}
-	var once sync.Once
-	return func(failed bool) { once.Do(func() { l.end(peers, failed) }) }, true
+	return peers, nil, nil
+}
+
+// wait returns what is closed when an attempt under way ends.
+func (p *peer) wait() <-chan struct{} {
+	if p.waiting == nil {
+		p.waiting = make(chan struct{})
+	}
+	return p.waiting
 }
 
 // network is one in which attempts are counted together, and how often the limit
@@ -118,6 +153,10 @@ func (l *Limiter) end(peers []*peer, failed bool) {
 		p.parallel--
 		if failed {
 			l.fail(p)
+		}
+		if p.waiting != nil {
+			close(p.waiting)
+			p.waiting = nil
 		}
 		l.release(p)
 	}
@@ -167,16 +206,15 @@ func orDefault[T int | time.Duration](value, otherwise T) T {
 	return value
 }
 
-// ErrTooMany is returned by Converse for an address that has failed too often, or
-// tries too much at a time.
+// ErrTooMany is returned for an address that has failed too often.
 var ErrTooMany = errors.New("too many logins from that address")
 
 // Converse is s.Converse for a client at addr. It counts as an attempt while we
 // work on it, not while we wait for the client: who thinks takes nobody's place.
 func (l *Limiter) Converse(ctx context.Context, addr netip.Addr, s *Server, initial *string, ask func(string) (string, error)) (user string, err error) {
-	done, ok := l.Begin(addr)
-	if !ok {
-		return "", ErrTooMany
+	done, err := l.Begin(ctx, addr)
+	if err != nil {
+		return "", err
 	}
 	failed := true // as long as nothing else is known: Users may panic
 	defer func() { done(failed) }()
@@ -186,9 +224,9 @@ func (l *Limiter) Converse(ctx context.Context, addr netip.Addr, s *Server, init
 		if err != nil {
 			return "", err
 		}
-		again, ok := l.Begin(addr)
-		if !ok {
-			return "", ErrTooMany
+		again, err := l.Begin(ctx, addr)
+		if err != nil {
+			return "", err
 		}
 		done = again
 		return answer, nil

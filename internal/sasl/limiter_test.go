@@ -14,11 +14,11 @@ func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
 
 // try makes one attempt and reports whether it was allowed.
 func try(l *Limiter, peer string, failed bool) bool {
-	done, ok := l.Begin(addr(peer))
-	if ok {
+	done, err := l.Begin(context.Background(), addr(peer))
+	if err == nil {
 		done(failed)
 	}
-	return ok
+	return err == nil
 }
 
 func exhaust(t *testing.T, l *Limiter, peer string, failures int) {
@@ -86,47 +86,116 @@ func TestLimiterNetworks(t *testing.T) {
 		}
 	}
 	for range 2 {
-		done, ok := l.Begin(netip.Addr{})
-		if !ok {
+		done, err := l.Begin(t.Context(), netip.Addr{})
+		if err != nil {
 			t.Fatal("no address is no chance")
 		}
 		done(true)
 	}
-	if _, ok := l.Begin(netip.Addr{}); ok {
+	if _, err := l.Begin(t.Context(), netip.Addr{}); err == nil {
 		t.Error("connections without an address are not limited")
 	}
 }
 
+// waiters begins attempts that have to wait, and returns what becomes of them.
+func waiters(l *Limiter, peer string, n int) chan error {
+	results := make(chan error, n)
+	for range n {
+		go func() {
+			done, err := l.Begin(context.Background(), addr(peer))
+			results <- err
+			if err == nil {
+				done(false)
+			}
+		}()
+	}
+	return results
+}
+
+// Many people behind one address log in at once: they wait for each other.
 func TestLimiterParallel(t *testing.T) {
-	l := &Limiter{MaxFailures: 6, Window: time.Hour}
-	var running []func(bool)
-	for range DefaultMaxParallel {
-		done, ok := l.Begin(addr("192.0.2.1"))
-		if !ok {
-			t.Fatal("refused")
+	synctest.Test(t, func(t *testing.T) {
+		l := &Limiter{Window: time.Hour}
+		running := begun(t, l, "2001:db8::1", DefaultMaxParallel)
+		waiting := waiters(l, "2001:db8::2", 100)
+		synctest.Wait()
+		if len(waiting) > 0 {
+			t.Errorf("%d more than may be under way are", len(waiting))
+		}
+		if !try(l, "192.0.2.2", false) {
+			t.Error("another address has to wait")
+		}
+		running[0](false)
+		for range 100 {
+			if err := <-waiting; err != nil {
+				t.Error(err)
+			}
+		}
+		for _, done := range running {
+			done(false)
+		}
+		if len(l.peers) > 0 {
+			t.Errorf("%d addresses are remembered", len(l.peers))
+		}
+	})
+}
+
+// An attempt under way may turn out to be the last that an address has.
+func TestLimiterParallelFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &Limiter{MaxFailures: 6, Window: time.Hour}
+		running := begun(t, l, "192.0.2.1", DefaultMaxParallel)
+		for _, done := range running[1:] {
+			done(true)
+			done(false) // the first word counts
+		}
+		running = append(running[:1], begun(t, l, "192.0.2.1", 2)...) // with 3 failures
+		waiting := waiters(l, "192.0.2.1", 3)
+		synctest.Wait()
+		if len(waiting) > 0 {
+			t.Error("attempts under way do not count as failures")
+		}
+		running[0](false)
+		for range 3 {
+			if err := <-waiting; err != nil {
+				t.Errorf("a success still counts: %v", err)
+			}
+		}
+		running = append(running[1:], begun(t, l, "192.0.2.1", 1)...)
+		waiting = waiters(l, "192.0.2.1", 3)
+		for _, done := range running {
+			done(true)
+		}
+		for range 3 {
+			if err := <-waiting; err != ErrTooMany {
+				t.Errorf("after as many failures as there may be: %v", err)
+			}
+		}
+	})
+}
+
+// Who waits goes when the connection ends.
+func TestLimiterContext(t *testing.T) {
+	l := &Limiter{MaxParallel: 1}
+	begun(t, l, "192.0.2.1", 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := l.Begin(ctx, addr("192.0.2.1")); err != context.Canceled {
+		t.Error(err)
+	}
+}
+
+// begun begins attempts, none of which has to wait.
+func begun(t *testing.T, l *Limiter, peer string, n int) (running []func(bool)) {
+	t.Helper()
+	for range n {
+		done, err := l.Begin(t.Context(), addr(peer))
+		if err != nil {
+			t.Fatal(err)
 		}
 		running = append(running, done)
 	}
-	if try(l, "192.0.2.1", false) {
-		t.Error("one too many at once")
-	}
-	for _, done := range running[1:] {
-		done(true)
-		done(false) // the first word counts
-	}
-	// 3 failures and 1 under way: 2 more may begin, and no third.
-	for range 2 {
-		if _, ok := l.Begin(addr("192.0.2.1")); !ok {
-			t.Fatal("refused")
-		}
-	}
-	if try(l, "192.0.2.1", false) {
-		t.Error("attempts under way do not count as failures")
-	}
-	running[0](false)
-	if !try(l, "192.0.2.1", false) {
-		t.Error("a success still counts as an attempt under way")
-	}
+	return running
 }
 
 // An attempt that outlasts its window counts in the next.
@@ -134,9 +203,9 @@ func TestLimiterLongAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &Limiter{MaxFailures: 2, Window: time.Minute}
 		try(l, "192.0.2.1", true)
-		done, ok := l.Begin(addr("192.0.2.1"))
-		if !ok {
-			t.Fatal("refused")
+		done, err := l.Begin(t.Context(), addr("192.0.2.1"))
+		if err != nil {
+			t.Fatal(err)
 		}
 		time.Sleep(time.Hour)
 		done(true)
@@ -235,7 +304,7 @@ func TestLimiterCountsPanics(t *testing.T) {
 			l.Converse(t.Context(), peer, s, &initial, nil)
 		}()
 	}
-	if _, ok := l.Begin(peer); ok {
+	if _, err := l.Begin(t.Context(), peer); err == nil {
 		t.Error("the guesses were not counted")
 	}
 }

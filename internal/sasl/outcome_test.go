@@ -3,7 +3,6 @@ package sasl
 import (
 	"context"
 	"encoding/base64"
-	"errors"
 	"net/netip"
 	"testing"
 	"testing/synctest"
@@ -36,9 +35,9 @@ func TestOutcome(t *testing.T) {
 	// Too many, also where that is found out after a challenge.
 	l, addr := &Limiter{MaxFailures: 1}, netip.MustParseAddr("192.0.2.1")
 	_, err := l.Converse(context.Background(), addr, newServer(t, Plain, secure), nil, func(string) (string, error) {
-		done, ok := l.Begin(addr)
-		if !ok {
-			return "", errors.New("the first is none too many")
+		done, err := l.Begin(t.Context(), addr)
+		if err != nil {
+			return "", err
 		}
 		done(true)
 		return plain, nil

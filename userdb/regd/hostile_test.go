@@ -200,7 +200,7 @@ func TestGuesses(t *testing.T) {
 	for i, step := range []struct{ err, want error }{
 		{nil, nil}, {refuse(errors.New("a mistake")), nil}, {refuse(userdb.ErrInvite), nil}, {refusal{errUnsigned, errors.New("x")}, nil}, {nil, errTooMany},
 	} {
-		_, err := h.guarded(peer, l, func() (string, error) { return "", step.err })
+		_, err := h.guarded(t.Context(), peer, l, func() (string, error) { return "", step.err })
 		h.outcome(l.With("user", "x\" peer=192.0.2.9"), "done", "", err)
 		var r refusal
 		if step.want != nil && (!errors.As(err, &r) || r.text != step.want) || step.want == nil && err != step.err {
@@ -222,9 +222,9 @@ func TestGuessThatPanics(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
 	func() {
 		defer func() { _ = recover() }()
-		h.guarded(peer, log, func() (string, error) { panic("trouble") })
+		h.guarded(t.Context(), peer, log, func() (string, error) { panic("trouble") })
 	}()
-	if _, err := h.guarded(peer, log, func() (string, error) { return "", nil }); err == nil {
+	if _, err := h.guarded(t.Context(), peer, log, func() (string, error) { return "", nil }); err == nil {
 		t.Error("it does not count")
 	}
 }

@@ -176,7 +176,7 @@ func (h *handler) post(c *line.Conn, r *http.Request, log *slog.Logger) answer {
 	}
 	ctx, cancel := context.WithTimeout(c.Context(), timeout)
 	defer cancel()
-	done, err := h.guarded(c.Peer(), log, func() (string, error) { return h.perform(ctx, request) })
+	done, err := h.guarded(ctx, c.Peer(), log, func() (string, error) { return h.perform(ctx, request) })
 	text, ok := h.outcome(log.With("user", short(request.Name), "action", request.Action), "registration", done, err)
 	a = textAnswer(http.StatusOK, text)
 	if !ok {

@@ -39,11 +39,14 @@ func unproven(err error) bool {
 
 // guarded does what a request wants, unless its address has guessed too often, at
 // any service.
-func (h *handler) guarded(peer netip.Addr, log *slog.Logger, perform func() (string, error)) (string, error) {
-	done, ok := h.Logins.Begin(peer)
-	if !ok {
-		line.Abuse(log, sasl.ErrTooMany.Error())
+func (h *handler) guarded(ctx context.Context, peer netip.Addr, log *slog.Logger, perform func() (string, error)) (string, error) {
+	done, err := h.Logins.Begin(ctx, peer)
+	if errors.Is(err, sasl.ErrTooMany) {
+		line.Abuse(log, err.Error())
 		return "", refuse(errTooMany)
+	}
+	if err != nil {
+		return "", err
 	}
 	failed := true // as long as nothing else is known
 	defer func() { done(failed) }()
