@@ -333,6 +333,41 @@ func TestStopInTransaction(t *testing.T) {
 	})
 }
 
+// Whoever has not come to an end when the stop waits no more is told so (RFC 5321,
+// section 3.8).
+func TestStopCutsOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, mail := newServer()
+		pipe, stop := serveInBubble(t, s)
+		const envelope = "MAIL FROM:<>\r\nRCPT TO:<alice@localhost>\r\n"
+		var wg sync.WaitGroup
+		for say, want := range map[string]string{
+			"MAIL FROM:<>\r\n":              "421 4.3.2 mail.example.org is shutting down",
+			envelope + "RC":                 "421 4.3.2 mail.example.org is shutting down",
+			"AUTH LOGIN\r\n":                "421 4.3.2 mail.example.org is shutting down",
+			envelope + "DATA\r\nA: b\r\n":   "421 4.4.2 The message was cut off",
+			envelope + "BDAT 9\r\nA: b\r\n": "421 4.4.2 The message was cut off",
+		} {
+			conn := pipe.Dial()
+			go io.WriteString(conn, "EHLO a\r\n"+say)
+			wg.Go(func() {
+				out, _ := io.ReadAll(conn)
+				lines := strings.Split(strings.TrimSpace(string(out)), "\r\n")
+				if last := lines[len(lines)-1]; last != want {
+					t.Errorf("%q: %q, want %q", say, last, want)
+				}
+				conn.Close()
+			})
+		}
+		synctest.Wait()
+		stop()
+		wg.Wait()
+		if mail.open != 0 || len(mail.got) != 0 {
+			t.Errorf("%d deliveries open, %d made", mail.open, len(mail.got))
+		}
+	})
+}
+
 // A reply is one write, and those to commands that came together are one, too.
 func TestWrites(t *testing.T) {
 	var writes atomic.Int64

@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -64,6 +65,8 @@ type Conn struct {
 	mu       sync.Mutex // guards what another goroutine needs at a stop: reads and peer, too
 	idle     bool
 	stopping bool
+
+	over atomic.Bool // the stop waits no more
 }
 
 func newConn(srv *Server, nc net.Conn) *Conn {
@@ -103,6 +106,9 @@ func (r timedReader) Read(p []byte) (int, error) {
 	if err := r.c.Flush(); err != nil {
 		return 0, err
 	}
+	if r.c.over.Load() {
+		return 0, os.ErrDeadlineExceeded
+	}
 	if r.c.readTimeout > 0 {
 		if err := r.c.awaitInput(r.c.readTimeout); err != nil {
 			return 0, err
@@ -125,7 +131,7 @@ func (c *Conn) awaitInput(timeout time.Duration) error {
 // ReadLine reads a line of at most max octets and returns it without its CRLF;
 // it is valid until the next read. The whole line must arrive within timeout, or a
 // little more.
-// A server that stops interrupts the wait if idle is true. ErrLineEnd and
+// A server that stops interrupts the wait, at once if idle is true. ErrLineEnd and
 // ErrLineTooLong leave the connection at the next line, and the former comes
 // with the line; after any other error the connection is at an end.
 func (c *Conn) ReadLine(max int, timeout time.Duration, idle bool) ([]byte, error) {
@@ -165,7 +171,7 @@ func (c *Conn) isStopping() bool {
 func (c *Conn) beginWait(timeout time.Duration, idle bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if idle && c.stopping {
+	if idle && c.stopping || c.over.Load() {
 		return ErrStopping
 	}
 	c.idle = idle
@@ -176,7 +182,7 @@ func (c *Conn) beginWait(timeout time.Duration, idle bool) error {
 func (c *Conn) endWait() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	interrupted := c.idle && c.stopping
+	interrupted := c.idle && c.stopping || c.over.Load()
 	c.idle = false
 	return interrupted
 }
@@ -190,6 +196,12 @@ func (c *Conn) interrupt() {
 		c.reads = patience{}
 		_ = c.raw.SetReadDeadline(time.Unix(1, 0)) // fails on a closed connection alone
 	}
+}
+
+// cutOff ends all waits for input, so that the session can say that it ends.
+func (c *Conn) cutOff() {
+	c.over.Store(true)
+	_ = c.raw.SetReadDeadline(time.Unix(1, 0)) // fails on a closed connection alone
 }
 
 func (c *Conn) readLine(max int) ([]byte, error) {

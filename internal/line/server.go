@@ -67,7 +67,7 @@ type Server struct {
 // Serve accepts connections from l, which it closes, until ctx is done. Then
 // sessions that wait for a command between transactions are interrupted
 // (Conn.ReadLine returns ErrStopping to them), the others may go on for Grace,
-// and what is left is cut off. It returns nil after such a stop, or the error
+// and what is left is cut off: its waits for input end, and soon the connection. It returns nil after such a stop, or the error
 // that ended the listener. If Accept returns ErrHandedOver, l stays open, and the
 // sessions go on until they end or ctx is done.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
@@ -231,29 +231,38 @@ func orDefault[T int | time.Duration](v, def T) T {
 	return v
 }
 
-// cutTime is how long a session that was cut off may take to notice.
-const cutTime = 5 * time.Second
+const (
+	// sayTime is how long a session that is cut off may take to say so.
+	sayTime = time.Second
+	// cutTime is how long it may take to notice.
+	cutTime = 5 * time.Second
+)
+
+// each calls do for each connection.
+func (s *Server) each(do func(*Conn)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		do(c)
+	}
+}
 
 func (s *Server) stop() error {
 	grace := orDefault(s.Grace, DefaultGrace)
 	s.mu.Lock()
 	s.stopping = true
-	for c := range s.conns {
-		c.interrupt()
-	}
 	s.mu.Unlock()
+	s.each((*Conn).interrupt)
 
-	cut := time.AfterFunc(grace, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		for c := range s.conns {
+	defer time.AfterFunc(grace, func() {
+		s.each(func(c *Conn) {
 			c.mu.Lock()
 			s.Log.Warn("session cut off", "session", c.ID, "peer", c.peer)
 			c.mu.Unlock()
-			c.close()
-		}
-	})
-	defer cut.Stop()
+			c.cutOff()
+		})
+	}).Stop()
+	defer time.AfterFunc(grace+sayTime, func() { s.each((*Conn).close) }).Stop()
 	ended := make(chan struct{})
 	go func() { s.sessions.Wait(); close(ended) }()
 	select {

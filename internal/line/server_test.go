@@ -44,6 +44,7 @@ func echo(c *Conn) {
 		case string(l) == "busy":
 			c.Reply("busy")
 			if _, err := c.ReadLine(20, time.Minute, false); err != nil {
+				c.Reply("bye " + err.Error())
 				return
 			}
 			c.Reply("done")
@@ -162,11 +163,10 @@ func TestGraceIsBounded(t *testing.T) {
 	busy := r.dial(t)
 	busy.ask("busy\r\n", "busy")
 	r.stop()
+	busy.ask("", "bye "+ErrStopping.Error())
+	busy.ended()
 	if err := <-r.done; err != nil {
 		t.Errorf("Serve: %v", err)
-	}
-	if _, err := busy.in.ReadByte(); err == nil {
-		t.Error("the session goes on")
 	}
 }
 
