@@ -160,6 +160,9 @@ func (s *session) checkSender(from address) reply {
 	return reply{}
 }
 
+// outside reports whether the client is nobody of ours: another server, most likely.
+func (s *session) outside() bool { return s.user == "" && !s.srv.trusts(s.conn.Peer()) }
+
 // domain is an address's, with the host name in the place of the address that
 // the client reached us at (RFC 1123, section 5.2.17).
 func (s *session) domain(a address) string {

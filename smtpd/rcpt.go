@@ -50,7 +50,7 @@ func (s *session) addRecipient(to address) reply {
 		}
 		limited = limited || l
 	}
-	if len(s.tx.recipients) > 0 && s.tx.size == 0 && (limited || s.tx.limited) {
+	if len(s.tx.recipients) > 0 && s.tx.size == 0 && (limited || s.tx.limited) && s.outside() {
 		s.tx.deferred++
 		return alone
 	}
@@ -77,9 +77,11 @@ var (
 	mailboxTooSmall = reply{552, "5.2.3", "The message is larger than the mailbox's quota", false}
 )
 
-// alone makes the client send to a mailbox with a limit apart from the others,
+// alone makes another server send to a mailbox with a limit apart from the others,
 // where it has not said how large the message is: if that turned out to be too
-// large for one mailbox, the others would not get it either.
+// large for one mailbox, the others would not get it either. A mail program would give up
+// at this, and mutt, msmtp and others never say how large a message is: their user
+// gets to know at its end that a mailbox is full.
 var alone = reply{452, "4.5.3", "One recipient at a time, or MAIL with SIZE", false}
 
 // refuse counts recipients apart from other errors: a list may have many that
