@@ -129,7 +129,7 @@ func (m mail) Begin(mailboxes []string) (smtpd.Delivery, error) {
 
 // Room implements smtpd.Mail.
 func (m mail) Room(mailbox string, size int64) (limited bool, err error) {
-	limited = m.store.Quota != nil && m.store.Quota(mailbox) != maildir.Quota{}
+	limited = m.store.Quota != nil && m.store.Quota(mailbox).Octets > 0 // of messages, one is one whatever its size
 	return limited, smtpError(m.store.Room(mailbox, size))
 }
 
