@@ -10,14 +10,16 @@ import (
 // it is, how often the message has passed a server, what it lacks. It puts an
 // empty line before a message that does not begin with a header field: typed
 // into telnet, that is all body, and its first line must not become a part of
-// our fields.
+// our fields. It drops each Return-Path: the one that a message has is ours (RFC 5321,
+// section 4.4).
 type header struct {
 	// complete gives the fields to add; nil for none.
 	complete func(has func(field string) bool) string
 
 	line   []byte // the beginning of the line that is read
 	inLine bool   // its beginning was passed on
-	begun  bool   // a line was read
+	drop   bool   // the field that it belongs to
+	begun  bool   // a line was passed on
 	over   bool
 	size   int
 	hops   int
@@ -70,7 +72,7 @@ func (h *header) end(next func([]byte)) error {
 	if h.over {
 		return nil
 	}
-	if h.inLine && h.complete != nil { // BDAT may end anywhere, but fields begin on a line of their own
+	if h.inLine && !h.drop && h.complete != nil { // BDAT may end anywhere, but fields begin on a line of their own
 		next([]byte("\r\n"))
 	}
 	h.add(next)
@@ -90,16 +92,24 @@ func (h *header) take(whole bool, next func([]byte)) error {
 		return errHeader
 	}
 	h.inLine = !whole
-	next(h.line)
+	if !h.drop {
+		next(h.line)
+	}
 	return nil
 }
 
 // look looks at the beginning of a line.
 func (h *header) look(line []byte, next func([]byte)) error {
-	first := !h.begun
-	h.begun = true
 	name, isField := fieldName(line)
 	h.lookForID(name, line)
+	if line[0] != ' ' && line[0] != '\t' { // else it goes on
+		h.drop = isField && name == "return-path"
+	}
+	if h.drop {
+		return nil
+	}
+	first := !h.begun
+	h.begun = true
 	switch {
 	case string(line) == "\r\n":
 		h.add(next)

@@ -31,19 +31,24 @@ func completing() *header {
 func TestHeaderInAnyPieces(t *testing.T) {
 	long := strings.Repeat("x", 3*maxHeld)
 	for text, want := range map[string]string{
-		"":                               "Has: false false\r\n",
-		"A: b\r\n\r\nbody\r\n":           "A: b\r\nHas: false false\r\n\r\nbody\r\n",
-		"date: x\r\nMESSAGE-ID : y\r\n":  "date: x\r\nMESSAGE-ID : y\r\nHas: true true\r\n",
-		"A: b\r\n\r\nDate: no\r\n":       "A: b\r\nHas: false false\r\n\r\nDate: no\r\n",
-		"A: b\r\n Date: folded\r\n\r\n":  "A: b\r\n Date: folded\r\nHas: false false\r\n\r\n",
-		"\r\nbody\r\n":                   "Has: false false\r\n\r\nbody\r\n",
-		"Hello Alice.\r\n":               "Has: false false\r\n\r\nHello Alice.\r\n",
-		"Hello":                          "Has: false false\r\n\r\nHello",
-		"A: b":                           "A: b\r\nHas: false false\r\n", // BDAT may end anywhere
-		"A: " + long:                     "A: " + long + "\r\nHas: false false\r\n",
-		"A: " + long + "\r\nDate: x\r\n": "A: " + long + "\r\nDate: x\r\nHas: true false\r\n",
-		long + ": b\r\n\r\n":             "Has: false false\r\n\r\n" + long + ": b\r\n\r\n", // a name that is longer than a line may be
-		"A: b\r\nnonsense\r\nDate: x\r\n\r\n.\r\n": "A: b\r\nnonsense\r\nDate: x\r\nHas: true false\r\n\r\n.\r\n",
+		"":                              "Has: false false\r\n",
+		"A: b\r\n\r\nbody\r\n":          "A: b\r\nHas: false false\r\n\r\nbody\r\n",
+		"date: x\r\nMESSAGE-ID : y\r\n": "date: x\r\nMESSAGE-ID : y\r\nHas: true true\r\n",
+		"A: b\r\n\r\nDate: no\r\n":      "A: b\r\nHas: false false\r\n\r\nDate: no\r\n",
+		"A: b\r\n Date: folded\r\n\r\n": "A: b\r\n Date: folded\r\nHas: false false\r\n\r\n",
+		// The one Return-Path is ours, whoever wrote another.
+		"Return-Path: <x>\r\nA: b\r\nreturn-path:\r\n <" + long + ">\r\n\t.\r\nB: c\r\n\r\nReturn-Path: <y>\r\n": "A: b\r\nB: c\r\nHas: false false\r\n\r\nReturn-Path: <y>\r\n",
+		"Return-Path: <x>\r\n y\r\nHello.\r\n":       "Has: false false\r\n\r\nHello.\r\n",
+		"Return-Path: <" + long + ">\r\nDate: x\r\n": "Date: x\r\nHas: true false\r\n",
+		"A: b\r\nReturn-Path: <" + long:              "A: b\r\nHas: false false\r\n",
+		"\r\nbody\r\n":                               "Has: false false\r\n\r\nbody\r\n",
+		"Hello Alice.\r\n":                           "Has: false false\r\n\r\nHello Alice.\r\n",
+		"Hello":                                      "Has: false false\r\n\r\nHello",
+		"A: b":                                       "A: b\r\nHas: false false\r\n", // BDAT may end anywhere
+		"A: " + long:                                 "A: " + long + "\r\nHas: false false\r\n",
+		"A: " + long + "\r\nDate: x\r\n":             "A: " + long + "\r\nDate: x\r\nHas: true false\r\n",
+		long + ": b\r\n\r\n":                         "Has: false false\r\n\r\n" + long + ": b\r\n\r\n", // a name that is longer than a line may be
+		"A: b\r\nnonsense\r\nDate: x\r\n\r\n.\r\n":   "A: b\r\nnonsense\r\nDate: x\r\nHas: true false\r\n\r\n.\r\n",
 	} {
 		for _, size := range []int{1, 2, 3, 7, maxHeld, 4096} {
 			if got, err := through(completing(), text, size); err != nil || got != want {
@@ -95,6 +100,7 @@ func TestHeaderBounds(t *testing.T) {
 func FuzzHeader(f *testing.F) {
 	f.Add("A: b\r\nReceived: c\r\n\r\nbody", 3)
 	f.Add("Hello", 1)
+	f.Add("Return-Path: a\r\n b\r\nC: d", 5)
 	f.Add(strings.Repeat("x", maxHeld)+": b", 4096)
 	f.Fuzz(func(t *testing.T, text string, size int) {
 		if size < 1 {
@@ -104,8 +110,8 @@ func FuzzHeader(f *testing.F) {
 		if err != nil {
 			return
 		}
-		// Nothing is lost, and nothing but an empty line is put before it.
-		if got != text && got != "\r\n"+text {
+		// Nothing else is lost, and nothing but an empty line is put before it.
+		if got != text && got != "\r\n"+text && !strings.Contains(strings.ToLower(text), "return-path") {
 			t.Errorf("%q became %q", text, got)
 		}
 		if again, _ := through(&header{}, text, 1); again != got {
