@@ -229,13 +229,18 @@ func isDomain(s string) bool {
 		return false
 	}
 	for label := range strings.SplitSeq(s, ".") {
-		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' ||
+		if label == "" || isTooLong(label) || label[0] == '-' || label[len(label)-1] == '-' ||
 			strings.ContainsFunc(label, func(r rune) bool { return !isDomainChar(r) }) {
 			return false
 		}
 	}
 	return true
 }
+
+// isTooLong reports whether a label has over 63 octets in the DNS. Of letters beyond
+// ASCII, those are fewer than in UTF-8, but no fewer than the letters (RFC 5890,
+// section 4.2).
+func isTooLong(label string) bool { return utf8.RuneCountInString(label) > 63 }
 
 func isDomainChar(r rune) bool { return isAlnum(r) || isForeign(r) || r == '-' || r == '_' }
 
