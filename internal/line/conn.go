@@ -90,7 +90,7 @@ func (c *Conn) Local() netip.Addr { return c.local }
 
 func addrOf(a net.Addr) netip.Addr {
 	if tcp, ok := a.(*net.TCPAddr); ok {
-		return tcp.AddrPort().Addr().Unmap()
+		return tcp.AddrPort().Addr().Unmap().WithZone("") // which is in no netip.Prefix
 	}
 	return netip.Addr{}
 }

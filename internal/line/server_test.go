@@ -385,3 +385,12 @@ func TestLifetime(t *testing.T) {
 		ours.Close()
 	})
 }
+
+// A zone says which way an address is reached; networks have none, and would not
+// contain it.
+func TestAddressWithoutZone(t *testing.T) {
+	peer := addrOf(&net.TCPAddr{IP: net.ParseIP("fe80::1"), Port: 25, Zone: "eth0"})
+	if !contains([]netip.Prefix{netip.MustParsePrefix("fe80::/10")}, peer) {
+		t.Errorf("%v is not in its network", peer)
+	}
+}
