@@ -97,7 +97,14 @@ func GiveTo(f disk.File, like fs.FileInfo) error {
 	if !ok || euid != 0 || owner.Uid == 0 && owner.Gid == egid {
 		return nil
 	}
-	return f.Chown(int(owner.Uid), int(owner.Gid))
+	err := f.Chown(int(owner.Uid), int(owner.Gid))
+	if errors.Is(err, syscall.EINVAL) {
+		// In a user namespace, such as that of a container without root, an owner
+		// whom it does not map is shown as nobody, and can't be given anything:
+		// see user_namespaces(7). Whoever is root there is nobody special outside.
+		return nil
+	}
+	return err
 }
 
 // Who makes files in this process.
@@ -116,6 +123,9 @@ func create(root disk.Dir, name string, flag int, perm fs.FileMode) (disk.File, 
 	}
 	if err := GiveTo(f, dir); err != nil {
 		f.Close()
+		if flag&os.O_EXCL != 0 { // nobody else knows of it yet
+			_ = root.Remove(name)
+		}
 		return nil, err
 	}
 	return f, nil

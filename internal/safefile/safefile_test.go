@@ -155,3 +155,37 @@ func TestMkdirAll(t *testing.T) {
 		}
 	}
 }
+
+// failing is a directory whose file system does not do everything.
+type failing struct {
+	disk.Dir
+	chown error
+}
+
+func (d failing) OpenFile(name string, flag int, perm fs.FileMode) (disk.File, error) {
+	f, err := d.Dir.OpenFile(name, flag, perm)
+	return failingFile{f, d.chown}, err
+}
+
+type failingFile struct {
+	disk.File
+	chown error
+}
+
+func (f failingFile) Chown(int, int) error { return f.chown }
+
+// Root in a user namespace can't give files to owners that this does not map; root
+// without CAP_CHOWN can't give any, and leaves nothing behind.
+func TestRootWhoCannotGiveFilesAway(t *testing.T) {
+	root, dir := openRoot(t)
+	asRoot := func(uid int, gid uint32) { euid, egid = uid, gid }
+	defer asRoot(euid, egid)
+	asRoot(0, egid+1) // so that no directory belongs to it
+	if err := Replace(failing{Dir: root, chown: syscall.EINVAL}, "f", []byte("one"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := Replace(failing{Dir: root, chown: syscall.EPERM}, "f", []byte("two"), 0o600); !errors.Is(err, fs.ErrPermission) {
+		t.Fatalf("without CAP_CHOWN: %v", err)
+	}
+	onlyFile(t, dir, "f", "one")
+}
