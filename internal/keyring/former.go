@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"xm/internal/disk"
@@ -130,5 +131,13 @@ func (r *Ring) link(from, to string) error {
 	if !st.Mode().IsRegular() {
 		return errors.New("it is not a regular file, and can't be moved to " + formerDir)
 	}
-	return r.root.Link(from, to)
+	err = r.root.Link(from, to)
+	if !errors.Is(err, syscall.EPERM) {
+		return err
+	}
+	data, err := r.read(from, "") // FAT has no hard links, so to is a copy there
+	if err != nil {
+		return err
+	}
+	return safefile.WriteNew(r.root, to, data, st.Mode().Perm())
 }

@@ -8,9 +8,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"xm/hybrid"
+	"xm/internal/disk"
 )
 
 func generate(t *testing.T, r *Ring, passphrase string) *rsa.PrivateKey {
@@ -72,6 +74,29 @@ func TestRegenerateKeepsFormerKeys(t *testing.T) {
 	}
 	if got := files(t, filepath.Join(dir, "former")); len(got) != 4 {
 		t.Errorf("former/ has %v", got)
+	}
+}
+
+// fat is a directory on a file system without hard links.
+type fat struct{ disk.Dir }
+
+func (fat) Link(from, to string) error {
+	return &os.LinkError{Op: "linkat", Old: from, New: to, Err: syscall.EPERM}
+}
+
+func TestFormerKeysWithoutHardLinks(t *testing.T) {
+	r, dir := open(t)
+	r.root = fat{r.root}
+	first, second := generate(t, r, ""), generate(t, r, "")
+	keys, unread, err := r.OwnKeys()
+	if err != nil || unread != nil || len(keys) != 2 || !keys[0].Key.Equal(second) || !keys[1].Key.Equal(first) {
+		t.Fatalf("%d keys, %v, %v", len(keys), unread, err)
+	}
+	if st, err := os.Stat(keys[1].File); err != nil || st.Mode().Perm() != 0o600 {
+		t.Errorf("former key: %v, %v", st.Mode(), err)
+	}
+	if got := files(t, dir); !slices.Equal(got, []string{"former", "key.priv", "key.pub"}) {
+		t.Errorf("left behind %v", got)
 	}
 }
 

@@ -59,7 +59,26 @@ func (f *File) Commit() error {
 // CommitNew makes the file durable under its name if that is free; otherwise
 // the error matches fs.ErrExist and the existing file is untouched.
 func (f *File) CommitNew() error {
-	return f.publish(f.root.Link)
+	return f.publish(f.giveNew)
+}
+
+// giveNew gives the file a name that is free. Where the file system has no hard
+// links, as FAT, an empty file takes the name before it is replaced: a crash
+// between may leave that.
+func (f *File) giveNew(from, to string) error {
+	err := f.root.Link(from, to)
+	if !errors.Is(err, syscall.EPERM) { // link(2): "does not support the creation of hard links"
+		return err
+	}
+	empty, err := f.root.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(empty.Close(), f.root.Rename(from, to))
+	if err != nil {
+		_ = f.root.Remove(to)
+	}
+	return err
 }
 
 func (f *File) publish(give func(from, to string) error) error {

@@ -159,7 +159,14 @@ func TestMkdirAll(t *testing.T) {
 // failing is a directory whose file system does not do everything.
 type failing struct {
 	disk.Dir
-	chown error
+	link, chown error
+}
+
+func (d failing) Link(from, to string) error {
+	if d.link != nil {
+		return &os.LinkError{Op: "linkat", Old: from, New: to, Err: d.link}
+	}
+	return d.Dir.Link(from, to)
 }
 
 func (d failing) OpenFile(name string, flag int, perm fs.FileMode) (disk.File, error) {
@@ -173,6 +180,22 @@ type failingFile struct {
 }
 
 func (f failingFile) Chown(int, int) error { return f.chown }
+
+// FAT has no hard links.
+func TestWriteNewWithoutHardLinks(t *testing.T) {
+	root, dir := openRoot(t)
+	fat := failing{Dir: root, link: syscall.EPERM}
+	if err := WriteNew(fat, "f", []byte("one"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteNew(fat, "f", []byte("two"), 0o640); !errors.Is(err, fs.ErrExist) {
+		t.Fatalf("second WriteNew: %v, want fs.ErrExist", err)
+	}
+	onlyFile(t, dir, "f", "one")
+	if st, _ := os.Stat(filepath.Join(dir, "f")); st.Mode().Perm() != 0o640 {
+		t.Errorf("mode %v", st.Mode())
+	}
+}
 
 // Root in a user namespace can't give files to owners that this does not map; root
 // without CAP_CHOWN can't give any, and leaves nothing behind.
