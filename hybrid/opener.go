@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"io"
 )
 
@@ -85,14 +86,17 @@ func (o Opener) authenticate(h header) (Opened, []byte, error) {
 			return Opened{}, nil, err
 		}
 	}
-	key, at := decryptKey(h.ek, o.To)
-	if key == nil && o.More != nil {
-		more, err := o.More()
-		if err != nil {
+	key, at, err := decryptKey(h.ek, o.To)
+	if err == nil && key == nil && o.More != nil {
+		var more []*rsa.PrivateKey
+		if more, err = o.More(); err != nil {
 			return Opened{}, nil, err
 		}
-		key, at = decryptKey(h.ek, more)
+		key, at, err = decryptKey(h.ek, more)
 		at += len(o.To)
+	}
+	if err != nil {
+		return Opened{}, nil, err
 	}
 	if key == nil {
 		return Opened{}, nil, refuse("%w", ErrOtherRecipient)
@@ -105,8 +109,15 @@ func (o Opener) authenticate(h header) (Opened, []byte, error) {
 func (o Opener) verifySignature(h header) (from int, err error) {
 	digest := sha256.Sum256(h.signedPart())
 	for i, key := range o.From {
-		if key.Size() == len(h.sig) && rsa.VerifyPSS(key, crypto.SHA256, digest[:], h.sig, pssOptions(key)) == nil {
+		if key.Size() != len(h.sig) {
+			continue
+		}
+		err := rsa.VerifyPSS(key, crypto.SHA256, digest[:], h.sig, pssOptions(key))
+		if err == nil {
 			return i, nil
+		}
+		if !errors.Is(err, rsa.ErrVerification) { // FIPS mode may not allow it, say
+			return 0, fmt.Errorf("verify the signature: %w", err)
 		}
 	}
 	return 0, refuse("the signature is not this sender's, or the payload was changed")
@@ -127,16 +138,20 @@ func (o Opener) Signer(src io.Reader) (from int, err error) {
 
 // decryptKey decrypts the message key with the first key that does it; nil if
 // none does.
-func decryptKey(ek []byte, keys []*rsa.PrivateKey) (key []byte, at int) {
+func decryptKey(ek []byte, keys []*rsa.PrivateKey) (key []byte, at int, err error) {
 	for i, k := range keys {
 		if k.Size() != len(ek) {
 			continue
 		}
-		if key, err := rsa.DecryptOAEP(sha1.New(), nil, k, ek, nil); err == nil && len(key) == aesKeySize {
-			return key, i
+		key, err := rsa.DecryptOAEP(sha1.New(), nil, k, ek, nil)
+		if err == nil && len(key) == aesKeySize {
+			return key, i, nil
+		}
+		if err != nil && !errors.Is(err, rsa.ErrDecryption) { // as in verifySignature
+			return nil, 0, fmt.Errorf("decrypt the message key: %w", err)
 		}
 	}
-	return nil, 0
+	return nil, 0, nil
 }
 
 func (o Opener) signatureSizes() (sizes []int) {
