@@ -139,6 +139,9 @@ func checkKey(key *rsa.PublicKey) error {
 	if key.E != exponent {
 		return fmt.Errorf("an RSA key with e = %d: it must be %d", key.E, exponent)
 	}
+	if key.N.Bit(0) == 0 { // crypto/rsa would refuse it at each use
+		return errors.New("a damaged RSA key: its modulus is even")
+	}
 	return checkBits(key.N.BitLen())
 }
 

@@ -5,8 +5,10 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
+	"math/big"
 	"strings"
 	"testing"
 )
@@ -61,6 +63,8 @@ func TestBadKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	me, _ := seedKeys(t)
+	even := rsa.PublicKey{N: new(big.Int).Add(me.N, big.NewInt(1)), E: me.E}
 	block := func(kind string, der []byte) []byte {
 		return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
 	}
@@ -86,6 +90,7 @@ func TestBadKeys(t *testing.T) {
 		"damaged":   {block("PUBLIC KEY", []byte("x")), "damaged public key"},
 		"elliptic":  {block("PUBLIC KEY", ecPub), "not RSA"},
 		"1024 bits": {readFile(t, "rsa1024.pub"), "1024 bits"},
+		"even":      {MarshalPublicKey(&even), "even"},
 		"e = 3":     {readFile(t, "rsa-e3.pub"), "e = 3"},
 		"private":   {readFile(t, "seed", "key.priv"), `it holds "RSA PRIVATE KEY", where "PUBLIC KEY" is wanted`},
 	} {
