@@ -6,17 +6,22 @@ import (
 	"time"
 )
 
-// byLogin finds the user whom a login name means: a sub-address is no login.
-func (s *snapshot) byLogin(db *DB, login string) (Record, bool) {
+// byLogin finds the user whom a login name means: a sub-address is no login. The
+// error is for a user whose line can't be read: their password may be right.
+func (s *snapshot) byLogin(db *DB, login string) (Record, bool, error) {
 	local, domain, _ := cutLast(login, '@')
-	return s.find(nfc(local), db.domains(domain))
+	local, domains := nfc(local), db.domains(domain)
+	if r, known := s.find(local, domains); known {
+		return r, true, nil
+	}
+	return Record{}, false, s.unreadable(local, domains)
 }
 
 // admitted finds the user whom a login name means, unless they are disabled.
 func (s *snapshot) admitted(db *DB, login string) (Record, bool, error) {
-	r, known := s.byLogin(db, login)
-	if !known {
-		return Record{}, false, nil
+	r, known, err := s.byLogin(db, login)
+	if err != nil || !known {
+		return Record{}, false, err
 	}
 	set, err := s.settingsOf(r)
 	if err != nil || set.Disabled {

@@ -39,6 +39,26 @@ func TestBrokenLineKeepsItsName(t *testing.T) {
 	}
 }
 
+// Nobody's password is wrong because an editor left a space behind it: programs
+// would ask for another, and fail2ban lock their user out.
+func TestBrokenLineIsNoWrongPassword(t *testing.T) {
+	db, _ := openDB(t, record(t, "alice").String()+" \n"+record(t, "bob").String()+"\n")
+	for _, login := range []string{"alice", "Alice@localhost"} {
+		if _, right, err := db.Authenticate(context.Background(), login, "secret"); right || err == nil || !strings.Contains(err.Error(), "line 1") {
+			t.Errorf("%s: %v, %v", login, right, err)
+		}
+		if _, err := db.SCRAM(login); err == nil {
+			t.Errorf("%s: SCRAM goes on", login)
+		}
+	}
+	if _, right, err := db.Authenticate(context.Background(), "bob", "secret"); !right || err != nil {
+		t.Errorf("bob: %v, %v", right, err)
+	}
+	if _, right, err := db.Authenticate(context.Background(), "carol", "secret"); right || err != nil {
+		t.Errorf("nobody: %v, %v", right, err)
+	}
+}
+
 // "Cafe" with a mark of its own is how some systems type "Café".
 func TestBrokenLineInAnotherForm(t *testing.T) {
 	db, _ := openDB(t, strings.Replace(record(t, "alice").String(), "alice", "cafe\u0301", 1)+"\n")

@@ -22,7 +22,7 @@
 // are kept for programs that know them. Empty lines and lines that begin with
 // "#" are left alone, and so is a line that can't be read, which is reported
 // with its number and hides no other line: the name that it begins with is not
-// free, and mail for it has to wait.
+// free, and mail and logins for it have to wait.
 //
 // # Who may write
 //

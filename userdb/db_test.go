@@ -253,7 +253,7 @@ func TestStrengthenYieldsToOthers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	old, _ := s.byLogin(db, "test")
+	old, _, _ := s.byLogin(db, "test")
 	changed := strings.Replace(original(t), old.String(), old.String()+",eA==", 1)
 	if err := os.WriteFile(filepath.Join(dir, "users.txt"), []byte(changed), 0o600); err != nil {
 		t.Fatal(err)
