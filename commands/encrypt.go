@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -180,12 +181,17 @@ func sealInto(c *cli.Context, keys sealingKeys, paths []string, in input) error 
 	return nil
 }
 
-// heapLimit keeps streams of any length within 32 MiB, the program itself
-// included: near it, garbage is collected more often.
-const heapLimit = 18 << 20
+// stayWithin32MiB is for streams of any length; the program itself is included.
+// Near the limit, garbage is collected more often. Each processor has memory of its
+// own: with many, it would be collected all the time.
+func stayWithin32MiB() {
+	const heapLimit, processors = 18 << 20, 4
+	debug.SetMemoryLimit(heapLimit)
+	runtime.GOMAXPROCS(min(runtime.GOMAXPROCS(0), processors))
+}
 
 func sealAll(keys sealingKeys, outs []output, in input) error {
-	debug.SetMemoryLimit(heapLimit)
+	stayWithin32MiB()
 	spool, cleanUp := newSpool()
 	defer cleanUp()
 	var seals []func(io.Reader) error

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime/debug"
 
 	"github.com/urfave/cli/v2"
 
@@ -44,7 +43,7 @@ func newOpener(c *cli.Context, ring *keyring.Ring, user string) (*opener, error)
 
 // open is hybrid.Opener's.
 func (o *opener) open(dst io.Writer, src io.Reader) error {
-	debug.SetMemoryLimit(heapLimit)
+	stayWithin32MiB()
 	spool, cleanUp := newSpool()
 	defer cleanUp()
 	h := hybrid.Opener{Format: hybrid.Signed, To: []*rsa.PrivateKey{o.to}, More: o.formerKeys, Spool: spool}

@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -183,7 +182,7 @@ func (o *outgoing) sealer(to *rsa.PublicKey) hybrid.Sealer {
 
 // seal writes an encrypted message: the content is read twice.
 func (o *outgoing) seal(w io.Writer, sealed message.Sealed, sealer hybrid.Sealer) error {
-	debug.SetMemoryLimit(heapLimit)
+	stayWithin32MiB()
 	if _, err := o.content.Seek(0, io.SeekStart); err != nil {
 		return err
 	}

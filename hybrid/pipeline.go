@@ -14,7 +14,7 @@ type piece struct {
 
 // maxWorkers bounds the memory of a pipeline: three pieces are under way for
 // each worker, at 3*pieceSize octets.
-const maxWorkers = 4
+const maxWorkers = 3
 
 // pipeline takes a message through three stages, piece by piece: fill reads a
 // piece, in order, and says whether more follow; work is done on several at
