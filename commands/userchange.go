@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"xm/hybrid"
+	"xm/internal/keyring"
 	"xm/internal/maildir"
 	"xm/userdb"
 )
@@ -238,6 +239,9 @@ func (o operator) setKey(name userdb.Name, file string) error {
 		return err
 	}
 	key, err := hybrid.ParsePublicKey(data)
+	if err == nil {
+		data, err = keyring.PublicBlocks(data) // everybody can ask the server for it
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}

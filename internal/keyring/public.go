@@ -146,7 +146,7 @@ func (r *Ring) Export(name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if data, err = publicBlocks(data); err != nil {
+	if data, err = PublicBlocks(data); err != nil {
 		return nil, fmt.Errorf("%s: %w", r.path(name+pubSuffix), err)
 	}
 	return data, nil
@@ -162,7 +162,7 @@ func (r *Ring) Import(name string, data []byte, replace bool) (key *rsa.PublicKe
 	if key, err = hybrid.ParsePublicKey(data); err != nil {
 		return nil, "", err
 	}
-	if data, err = publicBlocks(data); err != nil {
+	if data, err = PublicBlocks(data); err != nil {
 		return nil, "", err
 	}
 	unlock, err := r.lock()
@@ -200,9 +200,9 @@ func (r *Ring) sameKey(file string, key *rsa.PublicKey) error {
 	return fmt.Errorf("%s: %w:\nknown  %s\ngiven  %s", r.path(file), ErrChanged, hybrid.Fingerprint(known), hybrid.Fingerprint(key))
 }
 
-// publicBlocks takes the PEM blocks out of what surrounds them. Those of types
+// PublicBlocks takes the PEM blocks out of what surrounds them. Those of types
 // that nobody knows yet belong to the key.
-func publicBlocks(data []byte) ([]byte, error) {
+func PublicBlocks(data []byte) ([]byte, error) {
 	var blocks []byte
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
 		if strings.Contains(block.Type, "PRIVATE") {

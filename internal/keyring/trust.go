@@ -167,7 +167,7 @@ func (r *Ring) keepChanged(name string, data []byte) error {
 		return err
 	}
 	defer unlock()
-	if data, err = publicBlocks(data); err != nil {
+	if data, err = PublicBlocks(data); err != nil {
 		return err
 	}
 	if err := safefile.Mkdir(r.root, changedDir, 0o700); err != nil {
