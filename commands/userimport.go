@@ -61,6 +61,7 @@ func runUserImport(o operator) error {
 
 func parseImport(data []byte) []*imported {
 	var all []*imported
+	data = bytes.TrimPrefix(data, []byte("\ufeff")) // as in users.txt itself
 	for i, line := range bytes.Split(data, []byte("\n")) {
 		e, ok, err := userdb.ParseEntry(string(line))
 		if ok {
