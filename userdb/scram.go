@@ -79,7 +79,7 @@ func (db *DB) canonical(login string) (local, domain string) {
 	if db.Local(domain) {
 		domain = ""
 	}
-	return fold(local), fold(domain)
+	return fold(local), foldDomain(domain)
 }
 
 const (

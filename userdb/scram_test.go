@@ -62,6 +62,7 @@ func TestDecoySalts(t *testing.T) {
 		{"nobody", "NoBody", "nobody@localhost", "Nobody@LOCALHOST.com"},
 		{"robert", "robert@localhost.com", "robert@localhost"},
 		{"nobody@elsewhere", "NOBODY@Elsewhere"},
+		{"nobody@bücher.example", "nobody@xn--bcher-kva.example", "nobody@BÜCHER.example"},
 		{"ärger", "ÄRGER@localhost"},
 		{"test+x"}, {"nobody+x"}, {"", "@"},
 	} {
