@@ -17,9 +17,10 @@ func keyBackup() *cli.Command {
 		Name:      "backup",
 		Usage:     "write all your private keys into FILE, under a passphrase",
 		ArgsUsage: "FILE",
-		Description: "The current key and the former ones, as openssl reads them (encrypted PKCS#8, PEM).\n" +
-			"FILE is not overwritten; - is standard output. Keep it, and the passphrase, where a\n" +
-			"fire or a thief who takes this machine does not get at them.",
+		Description: "The current key, the former ones, and one in next/ that a broken-off rotation left, as\n" +
+			"openssl reads them (encrypted PKCS#8, PEM). FILE is not overwritten; - is standard\n" +
+			"output. Keep it, and the passphrase, where a fire or a thief who takes this machine\n" +
+			"does not get at them.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "passphrase-file", Usage: "read the passphrase from the first line of `FILE`, for the backup and for the keys that have one; - is standard input"},
 		},

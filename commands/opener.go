@@ -13,14 +13,14 @@ import (
 )
 
 // opener opens payloads from one user with all keys that can be meant, former
-// ones of both sides too, and says when it was one of those.
+// ones of both sides and one's own next key too, and says when it was one of those.
 type opener struct {
 	c    *cli.Context
 	ring *keyring.Ring
 	from []keyring.PublicKey
 	to   *rsa.PrivateKey
 	more []keyring.OwnKey  // read only where the current key does not do
-	lost error             // a former key that could not be read
+	lost error             // another key that could not be read
 	used []string          // what is to be said of the keys that were used
 	by   keyring.PublicKey // whose signature it was
 }
@@ -46,7 +46,7 @@ func (o *opener) open(dst io.Writer, src io.Reader) error {
 	stayWithin32MiB()
 	spool, cleanUp := newSpool()
 	defer cleanUp()
-	h := hybrid.Opener{Format: hybrid.Signed, To: []*rsa.PrivateKey{o.to}, More: o.formerKeys, Spool: spool}
+	h := hybrid.Opener{Format: hybrid.Signed, To: []*rsa.PrivateKey{o.to}, More: o.otherKeys, Spool: spool}
 	for _, key := range o.from {
 		h.From = append(h.From, key.Key)
 	}
@@ -62,9 +62,17 @@ func (o *opener) open(dst io.Writer, src io.Reader) error {
 		o.used = append(o.used, fmt.Sprintf("signed with a former key of %s: %s", o.by.Name, o.by.File))
 	}
 	if opened.To > 0 {
-		o.used = append(o.used, "encrypted for a former key of yours: "+o.more[opened.To-1].File)
+		o.used = append(o.used, useOf(o.more[opened.To-1]))
 	}
 	return nil
+}
+
+// useOf says that a key was used that is not the current one.
+func useOf(k keyring.OwnKey) string {
+	if k.Former {
+		return "encrypted for a former key of yours: " + k.File
+	}
+	return "encrypted for your next key, " + k.File + ": run xm key rotate again"
 }
 
 // report names the former keys that were used: once the message is safe.
@@ -74,8 +82,8 @@ func (o *opener) report() {
 	}
 }
 
-// formerKeys reads one's own former keys.
-func (o *opener) formerKeys() (keys []*rsa.PrivateKey, err error) {
+// otherKeys reads one's own keys but the current one.
+func (o *opener) otherKeys() (keys []*rsa.PrivateKey, err error) {
 	all, unread, err := ownKeys(o.c, o.ring)
 	if o.c.Context.Err() != nil {
 		return nil, errInterrupted
@@ -84,11 +92,9 @@ func (o *opener) formerKeys() (keys []*rsa.PrivateKey, err error) {
 		return nil, err
 	}
 	o.lost = errors.Join(unread...)
-	for _, key := range all {
-		if key.Former {
-			o.more = append(o.more, key)
-			keys = append(keys, key.Key)
-		}
+	o.more = all[1:]
+	for _, key := range o.more {
+		keys = append(keys, key.Key)
 	}
 	return keys, nil
 }

@@ -12,7 +12,7 @@
 //	changed/    as NAME.pub, keys that a directory gave where another was known:
 //	            they are of no use until they are accepted
 //	servers/    as HOST:PORT.pub, the keys of other people's registration servers
-//	next/       key.priv, one that is about to replace the other
+//	next/       key.priv, one that is about to replace the other; mail for it is read, too
 //
 // What trust/ says counts for the key with that fingerprint alone, so that nothing
 // is believed of another that takes its place.

@@ -58,9 +58,9 @@ func (r *Ring) decrypt(file string, data []byte) (*rsa.PrivateKey, error) {
 	return hybrid.DecryptPrivateKey(data, p)
 }
 
-// OwnKeys reads the private key and the former ones, in this order, the newest
-// first. Former keys that can't be read don't keep the others from use: unread
-// says why.
+// OwnKeys reads the private key, the former ones, the newest first, and last the
+// one in next/: the server may give that away already. Keys but the first that
+// can't be read don't keep the others from use: unread says why.
 func (r *Ring) OwnKeys() (keys []OwnKey, unread []error, err error) {
 	current, err := r.Private()
 	if err != nil {
@@ -71,15 +71,18 @@ func (r *Ring) OwnKeys() (keys []OwnKey, unread []error, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	var files []string
 	for _, f := range formers {
-		file := f.stem() + privSuffix
+		files = append(files, f.stem()+privSuffix)
+	}
+	for _, file := range append(files, nextFile()) {
 		key, err := r.private(file)
 		switch {
 		case errors.Is(err, ErrNotFound): // only its public half is there
 		case err != nil:
 			unread = append(unread, err)
 		case !slices.ContainsFunc(keys, func(k OwnKey) bool { return k.Key.Equal(key) }):
-			keys = append(keys, OwnKey{Key: key, File: r.path(file), Former: true})
+			keys = append(keys, OwnKey{Key: key, File: r.path(file), Former: file != nextFile()})
 		}
 	}
 	return keys, unread, nil

@@ -199,11 +199,16 @@ func TestNext(t *testing.T) {
 	if again, made, err := r.Next(2048); err != nil || made || !again.Equal(next) {
 		t.Errorf("the second time: %v, %v", made, err)
 	}
+	// The server may have it by now.
+	keys, unread, err := r.OwnKeys()
+	if err != nil || unread != nil || len(keys) != 2 || !keys[0].Key.Equal(old) || !keys[1].Key.Equal(next) || keys[1].Former {
+		t.Errorf("%v, %v, %v", keys, unread, err)
+	}
 	kept, err := r.UseNext()
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys, unread, err := r.OwnKeys()
+	keys, unread, err = r.OwnKeys()
 	if err != nil || unread != nil || len(keys) != 2 || !keys[0].Key.Equal(next) || !keys[1].Key.Equal(old) || keys[1].File != kept {
 		t.Errorf("%v, %v, %v", keys, unread, err)
 	}
