@@ -2,11 +2,14 @@ package keyring
 
 import (
 	"bytes"
+	"crypto/rsa"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"xm/hybrid"
@@ -81,6 +84,38 @@ func TestEnsure(t *testing.T) {
 	}
 	if got, _ := os.ReadFile(filepath.Join(dir, "key.priv")); string(got) != "damaged" {
 		t.Error("a damaged key was overwritten")
+	}
+}
+
+// Several programs may find that there is no key at the same time.
+func TestEnsureAtOnce(t *testing.T) {
+	_, dir := open(t)
+	keys, made := make([]*rsa.PrivateKey, 6), atomic.Int32{}
+	var wg sync.WaitGroup
+	for i := range keys {
+		r := reopen(t, dir, nil)
+		wg.Go(func() {
+			key, mine, err := r.Ensure(nil)
+			if err != nil {
+				t.Error(err)
+			}
+			if mine {
+				made.Add(1)
+			}
+			keys[i] = key
+		})
+	}
+	wg.Wait()
+	if t.Failed() {
+		return
+	}
+	for _, key := range keys {
+		if !keys[0].Equal(key) {
+			t.Error("there are two keys")
+		}
+	}
+	if made.Load() != 1 {
+		t.Errorf("%d keys were made", made.Load())
 	}
 }
 

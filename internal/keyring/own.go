@@ -183,7 +183,14 @@ func (r *Ring) Ensure(passphrase []byte) (key *rsa.PrivateKey, made bool, err er
 	key, err = r.Private()
 	if errors.Is(err, ErrNotFound) {
 		key, err = r.Generate(hybrid.DefaultBits, passphrase)
-		return key, err == nil, err
+		if !errors.Is(err, fs.ErrExist) {
+			return key, err == nil, err
+		}
+		exists := err
+		key, err = r.Private() // another process was faster
+		if errors.Is(err, ErrNotFound) {
+			err = exists // as key.pub alone
+		}
 	}
 	if err != nil {
 		return nil, false, err
