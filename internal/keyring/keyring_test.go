@@ -78,6 +78,14 @@ func TestEnsure(t *testing.T) {
 	if pub, _ := os.ReadFile(filepath.Join(dir, "key.pub")); !bytes.Equal(pub, hybrid.MarshalPublicKey(&key.PublicKey)) {
 		t.Error("a lost key.pub was not made again")
 	}
+	other, err := hybrid.GenerateKey(2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	os.WriteFile(filepath.Join(dir, "key.pub"), hybrid.MarshalPublicKey(&other.PublicKey), 0o644)
+	if _, _, err := r.Ensure(nil); err == nil || !strings.Contains(err.Error(), "key.pub is not the half of key.priv: move it away") {
+		t.Errorf("another's key.pub: %v", err)
+	}
 	os.WriteFile(filepath.Join(dir, "key.priv"), []byte("damaged"), 0o600)
 	if _, _, err := r.Ensure(nil); err == nil || !strings.Contains(err.Error(), "key.priv") {
 		t.Errorf("a damaged key: %v", err)

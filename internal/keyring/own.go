@@ -178,7 +178,8 @@ func (r *Ring) replace(file string, data []byte, perm fs.FileMode) error {
 }
 
 // Ensure reads the private key, or makes a key pair where there is none, under a
-// passphrase unless that is empty. It reports whether it made one.
+// passphrase unless that is empty. It reports whether it made one. A key.pub that
+// is there has to be that key's.
 func (r *Ring) Ensure(passphrase []byte) (key *rsa.PrivateKey, made bool, err error) {
 	key, err = r.Private()
 	if errors.Is(err, ErrNotFound) {
@@ -195,7 +196,13 @@ func (r *Ring) Ensure(passphrase []byte) (key *rsa.PrivateKey, made bool, err er
 	if err != nil {
 		return nil, false, err
 	}
-	_, err = r.RestorePublic()
+	if _, err = r.RestorePublic(); err != nil {
+		return nil, false, err
+	}
+	public, err := r.Public(Own)
+	if err == nil && !public.Equal(&key.PublicKey) {
+		err = fmt.Errorf("%s is not the half of %s: move it away, and it is made again", r.path(publicFile), privateFile)
+	}
 	return key, false, err
 }
 
