@@ -20,7 +20,7 @@ import (
 // line, from -i, from $EDITOR on a terminal, or from standard input.
 func (l *composer) text(spool hybrid.Spool) (*hidden, error) {
 	c := l.c
-	if l.account.PasswordFile == stdio && len(l.words) == 0 && !c.IsSet("i") {
+	if isStdin(c, l.account.PasswordFile) && len(l.words) == 0 && !c.IsSet("i") {
 		return nil, usageErrorf("standard input can't be both the password and the message")
 	}
 	if editor := editorName(); editor != "" && len(l.words) == 0 && !c.IsSet("i") && l.onTerminal() {

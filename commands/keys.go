@@ -3,6 +3,7 @@ package commands
 import (
 	"crypto/rsa"
 	"fmt"
+	"os"
 	"slices"
 
 	"github.com/urfave/cli/v2"
@@ -76,7 +77,7 @@ func newPassphrase(c *cli.Context, prompt string) ([]byte, error) {
 // passphraseFromFile reads --passphrase-file, once: standard input has it once.
 func passphraseFromFile(c *cli.Context) ([]byte, error) {
 	file := c.String("passphrase-file")
-	if file == stdio && readsStdin(c) {
+	if isStdin(c, file) && readsStdin(c) {
 		return nil, usageErrorf("standard input can't be both the passphrase and something else")
 	}
 	text, err := once(c, "passphrase in "+file, func() (string, error) { return passphrase.fromFile(c, file) })
@@ -89,7 +90,7 @@ func passphraseFromFile(c *cli.Context) ([]byte, error) {
 // readsStdin tells whether the command takes something else than a passphrase
 // from standard input.
 func readsStdin(c *cli.Context) bool {
-	if slices.Contains([]string{c.String("i"), c.String("password-file")}, stdio) {
+	if isStdin(c, c.String("i")) || isStdin(c, c.String("password-file")) {
 		return true
 	}
 	words := c.Args().Slice()
@@ -102,7 +103,22 @@ func readsStdin(c *cli.Context) bool {
 	case "register":
 		return c.String("i") == "" && len(words) == 0 && !c.IsSet("server")
 	case "restore":
-		return slices.Contains(words, stdio)
+		return len(words) > 0 && isStdin(c, words[0])
 	}
 	return false
+}
+
+// isStdin tells a name for standard input, such as /dev/stdin. Whatever reads a line
+// of it has taken more than that line.
+func isStdin(c *cli.Context, path string) bool {
+	if path == stdio {
+		return true
+	}
+	in, ok := c.App.Reader.(*os.File)
+	if !ok {
+		return false
+	}
+	st, err1 := in.Stat()
+	named, err2 := os.Stat(path)
+	return err1 == nil && err2 == nil && os.SameFile(st, named)
 }

@@ -80,7 +80,7 @@ func storeAccount(c *cli.Context, a config.Account, password string) error {
 	switch {
 	case c.Bool("store"):
 		a.Password, a.PasswordFile, a.PasswordCommand = password, "", ""
-	case a.PasswordFile == stdio:
+	case isStdin(c, a.PasswordFile):
 		a.PasswordFile = ""
 	case a.PasswordFile != "":
 		if a.PasswordFile, err = filepath.Abs(a.PasswordFile); err != nil {
