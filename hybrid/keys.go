@@ -74,7 +74,7 @@ func ParsePrivateKey(data []byte) (*rsa.PrivateKey, error) {
 		return nil, ErrPassphraseNeeded
 	}
 	if block.Headers["DEK-Info"] != "" {
-		return nil, errors.New("the private key has a passphrase, which is not supported here: remove it with `openssl rsa`")
+		return nil, fmt.Errorf("the private key has a passphrase in openssl's old form (DEK-Info), which is not supported here: %s", convert)
 	}
 	any, err := parsePrivateDER(block)
 	if err != nil {

@@ -42,14 +42,14 @@ func TestDecryptRefuses(t *testing.T) {
 		"sha224":      "encrypted with HMAC-SHA-224, which",
 		"elliptic":    "not RSA",
 		"rsa1024":     "1024 bits",
-		"dek-info":    "`openssl rsa`",
+		"dek-info":    "(DEK-Info), which is not supported here: convert it with",
 	} {
 		_, err := DecryptPrivateKey(readFile(t, "pkcs8", name+".pem"), passphrase)
 		if err == nil || !strings.Contains(err.Error(), want) || errors.Is(err, ErrWrongPassphrase) {
 			t.Errorf("%s: %v, want %q", name, err, want)
 		}
 	}
-	if _, err := ParsePrivateKey(readFile(t, "pkcs8", "dek-info.pem")); err == nil || !strings.Contains(err.Error(), "`openssl rsa`") {
+	if _, err := ParsePrivateKey(readFile(t, "pkcs8", "dek-info.pem")); err == nil || !strings.Contains(err.Error(), convert) {
 		t.Errorf("dek-info: %v", err)
 	}
 }
