@@ -58,12 +58,17 @@ type lister struct {
 	before *listing         // of the same maildrop; nil if none is known
 	sizes  map[string]int64 // of those files in before that have no W
 	young  bool             // a file may still be growing
-	known  map[string]bool  // what is listed, by its unique name; nil until cur is read again
+	known  map[string]bool  // what is listed, by its unique name; nil until a directory is read again
 }
 
 // list lists a maildrop. new is read before cur, because a message moves that
-// way: read in the other order, it could be missed.
+// way: read in the other order, it could be missed. One that is marked as unread may
+// move back (mutt does it), so new is read again if it has changed.
 func (r *lister) list() error {
+	before, err := r.store.stamp(r.dirs[inNew])
+	if err != nil {
+		return err
+	}
 	for dir, name := range r.dirs {
 		err := r.scan(dir)
 		// The others need not be there, nor be directories.
@@ -71,6 +76,9 @@ func (r *lister) list() error {
 		if err != nil && !optional {
 			return fmt.Errorf("%s: %w", name, err)
 		}
+	}
+	if err := r.store.scanChanged(r.dirs[inNew], before, r.addUnknown(inNew)); err != nil {
+		return err
 	}
 	r.sort()
 	return nil
@@ -83,25 +91,35 @@ func (r *lister) scan(dir int) error {
 	if dir != inCur {
 		return r.store.scan(r.dirs[dir], add)
 	}
-	return r.store.scanMoving(r.dirs[dir], add, func(file string) error {
+	return r.store.scanMoving(r.dirs[dir], add, r.addUnknown(dir))
+}
+
+// addUnknown gives what adds those files of a directory that are not listed already.
+func (r *lister) addUnknown(dir int) func(file string) error {
+	return func(file string) error {
 		if r.isKnown(file) {
 			return nil
 		}
-		return add(file)
-	})
+		before := len(r.messages)
+		err := r.add(dir, file)
+		if len(r.messages) > before { // it may have moved on
+			r.known[unique(file)] = true
+		}
+		return err
+	}
 }
 
-// isKnown reports whether a message is listed already, and takes note of it.
+// isKnown reports whether a message of new or cur is listed already.
 func (r *lister) isKnown(file string) bool {
 	if r.known == nil {
 		r.known = make(map[string]bool, len(r.messages))
 		for _, m := range r.messages {
-			r.known[unique(r.name(m))] = true
+			if m.dir < firstOriginals {
+				r.known[unique(r.name(m))] = true
+			}
 		}
 	}
-	before := r.known[unique(file)]
-	r.known[unique(file)] = true
-	return before
+	return r.known[unique(file)]
 }
 
 // passes is how often cur is read because of changes meanwhile.
@@ -126,6 +144,14 @@ func (s *Store) scanMoving(dir string, each, again func(file string) error) erro
 		}
 	}
 	return nil
+}
+
+// scanChanged is scan for a directory that has changed since it had that stamp.
+func (s *Store) scanChanged(dir string, before stamp, each func(file string) error) error {
+	if after, err := s.stamp(dir); err != nil || after == before {
+		return err
+	}
+	return s.scan(dir, each)
 }
 
 // mostOctets is more than any message has: what a name says beyond it is no size, and

@@ -390,6 +390,68 @@ func TestFlaggedWhileListed(t *testing.T) {
 	}
 }
 
+// watched is a disk that tells which directory is about to be read.
+type watched struct {
+	disk.Dir
+	before func(dir string)
+}
+
+func (d watched) Scan(name string, each func(disk.Entry) error) error {
+	d.before(name)
+	return d.Dir.Scan(name, each)
+}
+
+// Mutt moves a message that is marked as unread from cur back to new. One that moves
+// between the reading of new and that of cur is listed, found and deleted.
+func TestUnreadWhileListed(t *testing.T) {
+	dir := t.TempDir()
+	root, err := disk.OpenDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var unread string // a message that is about to move
+	s := On(watched{root, func(in string) {
+		if in == "alice/cur" && unread != "" {
+			move(t, filepath.Join(dir, in, unread+":2,S"), filepath.Join(dir, "alice/new", unread))
+			unread = ""
+		}
+	}}, "host")
+	t.Cleanup(func() { s.Close() })
+	write(t, filepath.Join(dir, "alice/new/1.foreign"), "x\n")
+	for _, name := range []string{"2:2,S", "3.foreign:2,S"} {
+		write(t, filepath.Join(dir, "alice/cur", name), "x\n")
+	}
+	write(t, filepath.Join(dir, "alice/2"), "the original's\n") // another of that name
+	age(t, filepath.Join(dir, "alice"))
+	unread = "2"
+	m := open(t, s, "alice")
+	if got := strings.Join(uids(m), " "); got != "1.foreign 2 alice/2 3.foreign" {
+		t.Fatalf("listed: %s", got)
+	}
+	// It is read, and the next one moves while the first is looked for.
+	move(t, filepath.Join(dir, "alice/new/2"), filepath.Join(dir, "alice/cur/2:2,S"))
+	move(t, filepath.Join(dir, "alice/new/1.foreign"), filepath.Join(dir, "alice/cur/1.foreign:2,S"))
+	age(t, filepath.Join(dir, "alice"))
+	unread = "3.foreign"
+	for i := range m.Len() {
+		read(t, m, i)
+	}
+	if err := m.Delete([]int{0, 1, 3}); err != nil {
+		t.Fatal(err)
+	}
+	m.Close()
+	if left, _ := filepath.Glob(filepath.Join(dir, "alice/*/*")); len(left) != 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+func move(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.Rename(from, to); err != nil {
+		t.Error(err)
+	}
+}
+
 // A pipe or a link in the place of a message keeps nobody waiting and leads
 // nowhere.
 func TestNotAMessageAnyMore(t *testing.T) {

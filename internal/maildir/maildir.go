@@ -4,7 +4,8 @@
 // # The files
 //
 //	NAME/new/FILE, NAME/cur/FILE   messages; other programs may move a message
-//	                               from new to cur and add ":2,flags" to its name
+//	                               from new to cur, and back, and add ":2,flags" to
+//	                               its name
 //	NAME/tmp/FILE                  messages being delivered, where the disk has no
 //	                               files without a name; nobody reads them
 //	NAME/<unix time>               messages that the original left; read and

@@ -189,10 +189,18 @@ func (m *Maildrop) relocate() error {
 			return nil
 		}
 	}
+	// In the order of lister.list, for its reasons.
+	before, err := m.store.stamp(m.dirs[inNew])
+	if err != nil {
+		return err
+	}
 	if err := m.store.scan(m.dirs[inNew], note(inNew)); err != nil {
 		return err
 	}
 	if err := m.store.scanMoving(m.dirs[inCur], note(inCur), note(inCur)); err != nil {
+		return err
+	}
+	if err := m.store.scanChanged(m.dirs[inNew], before, note(inNew)); err != nil {
 		return err
 	}
 	moved := &listing{dirs: m.dirs, twice: m.twice}
