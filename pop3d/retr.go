@@ -194,8 +194,26 @@ func (t *topper) cut(piece []byte) (part []byte, done bool) {
 // headers, and the newest part of the trace in any case.
 func isInternational(beginning []byte) bool {
 	header := headerOf(beginning)
-	return bytes.Contains(header, []byte(" with UTF8")) &&
-		bytes.ContainsFunc(header, func(r rune) bool { return r >= utf8.RuneSelf })
+	return cameAsUTF8(header) && bytes.ContainsFunc(header, func(r rune) bool { return r >= utf8.RuneSelf })
+}
+
+// cameAsUTF8 looks into the trace alone: a subject may say the same.
+func cameAsUTF8(header []byte) bool {
+	with := []byte(" with UTF8")
+	if !bytes.Contains(header, with) { // hardly any has it
+		return false
+	}
+	received := false
+	for line := range bytes.Lines(header) {
+		if line[0] != ' ' && line[0] != '\t' { // no continuation of the field before
+			name, _, _ := bytes.Cut(line, []byte(":"))
+			received = bytes.EqualFold(name, []byte("Received"))
+		}
+		if received && bytes.Contains(line, with) {
+			return true
+		}
+	}
+	return false
 }
 
 // headerOf is what comes before the first empty line.
