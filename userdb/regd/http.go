@@ -191,7 +191,7 @@ func (h *handler) post(c *line.Conn, r *http.Request, log *slog.Logger) answer {
 // readContent reads the content of a request. If it is not ok, the answer says
 // why.
 func readContent(c *line.Conn, r *http.Request) (content []byte, a answer, ok bool) {
-	if strings.EqualFold(r.Header.Get("Expect"), "100-continue") { // RFC 9110, section 10.1.1
+	if r.ProtoAtLeast(1, 1) && strings.EqualFold(r.Header.Get("Expect"), "100-continue") { // RFC 9110, section 10.1.1
 		if err := c.Reply("HTTP/1.1 100 Continue\r\n"); err != nil {
 			return nil, textAnswer(http.StatusBadRequest, "the connection is lost"), false
 		}
