@@ -148,12 +148,12 @@ func (s *session) login(mechanism string, exchange *sasl.Server, converse func()
 		s.conn.Pause(s.srv.FailureDelay - time.Since(began)) // the time tells nothing either
 	}
 	if err != nil {
-		return s.authError(err)
+		return s.authError(mechanism, err)
 	}
 	return s.open(user, mechanism)
 }
 
-func (s *session) authError(err error) reply {
+func (s *session) authError(mechanism string, err error) reply {
 	var conn sasl.AskError
 	switch {
 	case errors.Is(err, sasl.ErrFailed):
@@ -165,6 +165,8 @@ func (s *session) authError(err error) reply {
 		return failure("cancelled, as you wish")
 	case errors.Is(err, sasl.ErrEncoding):
 		return failure("that is not base64")
+	case errors.Is(err, sasl.ErrSyntax) && strings.HasPrefix(mechanism, sasl.ScramSHA256):
+		return failure("that is not a message of the mechanism")
 	case errors.Is(err, sasl.ErrSyntax):
 		return failure("that can't be a name and a password")
 	case errors.As(err, &conn):
