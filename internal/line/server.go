@@ -65,11 +65,12 @@ type Server struct {
 }
 
 // Serve accepts connections from l, which it closes, until ctx is done. Then
-// sessions that wait for a command between transactions are interrupted
-// (Conn.ReadLine returns ErrStopping to them), the others may go on for Grace,
-// and what is left is cut off: its waits for input end, and soon the connection. It returns nil after such a stop, or the error
-// that ended the listener. If Accept returns ErrHandedOver, l stays open, and the
-// sessions go on until they end or ctx is done.
+// sessions that wait for a command between transactions, for a client's part of a
+// handshake, or for it to begin, are interrupted (Conn.ReadLine, StartTLS and Input
+// return ErrStopping to them), the others may go on for Grace, and what is left is
+// cut off: its waits for input end, and soon the connection. It returns nil after
+// such a stop, or the error that ended the listener. If Accept returns ErrHandedOver,
+// l stays open, and the sessions go on until they end or ctx is done.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	if s.ImplicitTLS && s.Certificate == nil {
 		return errors.Join(ErrNoTLS, l.Close())
@@ -176,7 +177,11 @@ func (s *Server) session(c *Conn) {
 	defer s.Limits.leave(c.peer)
 	if s.ImplicitTLS {
 		if _, err := c.StartTLS(); err != nil {
-			s.observer().Refused(RefusedTLS)
+			reason := RefusedTLS
+			if errors.Is(err, ErrStopping) {
+				reason = RefusedStopping
+			}
+			s.observer().Refused(reason)
 			s.Log.Info("connection refused", "session", c.ID, "peer", c.peer, "err", err)
 			return
 		}

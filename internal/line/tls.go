@@ -127,9 +127,10 @@ func (c *Conn) TLS() *TLS { return c.tls }
 
 // StartTLS makes the TLS handshake. What the client sent before it, behind the
 // command that asked for it, is dropped: somebody in between may have put it
-// there (RFC 3207, section 6). It returns how many octets those were.
+// there (RFC 3207, section 6). It returns how many octets those were. A server that
+// stops interrupts it: the error is ErrStopping.
 func (c *Conn) StartTLS() (dropped int, err error) {
-	return c.in.Buffered(), c.handshake(c.raw)
+	return c.in.Buffered(), c.handshake(c.raw, true)
 }
 
 // AcceptTLS makes the TLS handshake that the client began without being asked:
@@ -139,7 +140,7 @@ func (c *Conn) AcceptTLS() error {
 	if err != nil {
 		return err
 	}
-	return c.handshake(begunConn{c.raw, io.MultiReader(bytes.NewReader(bytes.Clone(begun)), c.raw)})
+	return c.handshake(begunConn{c.raw, io.MultiReader(bytes.NewReader(bytes.Clone(begun)), c.raw)}, false)
 }
 
 // begunConn is a connection of which something was read already.
@@ -150,7 +151,8 @@ type begunConn struct {
 
 func (c begunConn) Read(p []byte) (int, error) { return c.in.Read(p) }
 
-func (c *Conn) handshake(clear net.Conn) error {
+// handshake is a wait like that of ReadLine.
+func (c *Conn) handshake(clear net.Conn, idle bool) error {
 	if !c.CanStartTLS() {
 		return ErrNoTLS
 	}
@@ -160,13 +162,20 @@ func (c *Conn) handshake(clear net.Conn) error {
 	config := c.srv.tlsConfig()
 	secured := tls.Server(clear, config)
 	c.reads, c.writes = patience{}, patience{}
-	deadline, _ := c.reads.await(handshakeTimeout, c.expires)
-	if err := c.raw.SetDeadline(deadline); err != nil {
+	deadline, _ := c.writes.await(handshakeTimeout, c.expires)
+	if err := c.raw.SetWriteDeadline(deadline); err != nil {
+		return err
+	}
+	if err := c.beginWait(handshakeTimeout, idle); err != nil {
 		return err
 	}
 	err := secured.Handshake()
+	interrupted := c.endWait()
 	c.srv.observer().Handshake(secured.ConnectionState().Version, err)
-	if err != nil {
+	switch {
+	case err != nil && interrupted:
+		return ErrStopping
+	case err != nil:
 		return fmt.Errorf("TLS handshake: %w", err)
 	}
 	c.tls = &TLS{secured.ConnectionState(), config.Certificates[0].Leaf}

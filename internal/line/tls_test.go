@@ -7,7 +7,6 @@ import (
 	"crypto/tls"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"strings"
 	"testing"
@@ -191,21 +190,28 @@ func TestLoadCertificateNamesTheFile(t *testing.T) {
 	}
 }
 
-// A peer that stops in the middle of the handshake does not hold the stop up.
+// A peer that says nothing, or stops in the middle of the handshake, does not hold the
+// stop up.
 func TestStopDuringHandshake(t *testing.T) {
 	cert, _ := load(t)
-	r := start(t, &Server{Certificate: cert, ImplicitTLS: true, Grace: time.Millisecond})
-	conn, err := net.Dial("tcp", r.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	if _, err := conn.Write([]byte{22, 3, 1}); err != nil {
-		t.Fatal(err)
-	}
-	r.stop()
-	if err := <-r.done; err != nil {
-		t.Error(err)
+	for _, begun := range [][]byte{nil, {22, 3, 1}} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &Server{Certificate: cert, ImplicitTLS: true, Handle: echo, Log: slog.New(slog.DiscardHandler)}
+			pipe := linetest.NewPipe()
+			ctx, stop := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() { done <- s.Serve(ctx, pipe) }()
+			conn, began := pipe.Dial(), time.Now()
+			if _, err := conn.Write(begun); err != nil {
+				t.Error(err)
+			}
+			synctest.Wait()
+			stop()
+			if err := <-done; err != nil || time.Since(began) > 0 {
+				t.Errorf("%v after %v", err, time.Since(began))
+			}
+			conn.Close()
+		})
 	}
 }
 
