@@ -279,9 +279,22 @@ func (c *Conn) narrow() {
 	}
 }
 
-// Input gives what arrives within timeout, for a protocol without lines.
+// Input gives what arrives within timeout, for a protocol without lines, once it
+// begins to arrive. A server that stops interrupts the wait for that, unless the
+// client has made a handshake: the error is ErrStopping. What else ends the wait
+// comes from the reader.
 func (c *Conn) Input(timeout time.Duration) (*bufio.Reader, error) {
-	return c.in, c.beginWait(timeout, false)
+	if err := c.beginWait(timeout, c.tls == nil); err != nil {
+		return nil, err
+	}
+	_, err := c.in.Peek(1)
+	switch interrupted := c.endWait(); {
+	case !interrupted:
+		return c.in, nil
+	case err != nil:
+		return nil, ErrStopping
+	}
+	return c.in, c.beginWait(timeout, false) // the stop came too late, but has ended its time
 }
 
 // Pause waits, unless the connection is cut off meanwhile.

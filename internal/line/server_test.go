@@ -158,6 +158,46 @@ func TestStop(t *testing.T) {
 	}
 }
 
+// Where there are no lines, a peer that has not begun does not hold the stop up. One that
+// has may go on.
+func TestStopBeforeInput(t *testing.T) {
+	for said, want := range map[string]error{"": ErrStopping, "x": nil} {
+		synctest.Test(t, func(t *testing.T) {
+			pipe := linetest.NewPipe()
+			ctx, stop := context.WithCancel(t.Context())
+			s := &Server{Log: slog.New(slog.DiscardHandler), Handle: func(c *Conn) {
+				in, err := c.Input(time.Minute)
+				if err != want {
+					t.Errorf("%q: %v", said, err)
+				}
+				if err == nil {
+					stop()
+					if text, err := in.ReadString('.'); err != nil || text != "xy." {
+						t.Errorf("got %q, %v", text, err)
+					}
+				}
+			}}
+			done := make(chan error, 1)
+			go func() { done <- s.Serve(ctx, pipe) }()
+			conn, began := pipe.Dial(), time.Now()
+			defer conn.Close()
+			synctest.Wait()
+			if said != "" {
+				for _, part := range []string{said, "y."} { // the stop is between them
+					if _, err := io.WriteString(conn, part); err != nil {
+						t.Error(err)
+					}
+					synctest.Wait()
+				}
+			}
+			stop()
+			if err := <-done; err != nil || said == "" && time.Since(began) > 0 {
+				t.Errorf("%q: %v after %v", said, err, time.Since(began))
+			}
+		})
+	}
+}
+
 func TestGraceIsBounded(t *testing.T) {
 	r := start(t, &Server{Grace: time.Millisecond})
 	busy := r.dial(t)

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -109,6 +110,52 @@ func TestAcceptTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.ask("b\r\n", "b")
+}
+
+// Who has made a handshake unasked has begun: a stop waits for the rest.
+func TestStopAfterAcceptTLS(t *testing.T) {
+	cert, config := load(t)
+	config.Time = func() time.Time { return cert.Leaf().NotBefore } // synctest has a clock of its own
+	synctest.Test(t, func(t *testing.T) {
+		pipe := linetest.NewPipe()
+		ctx, stop := context.WithCancel(t.Context())
+		s := &Server{Certificate: cert, Log: slog.New(slog.DiscardHandler), Handle: func(c *Conn) {
+			if _, err := c.Input(time.Minute); err != nil {
+				t.Error(err)
+			}
+			if err := c.AcceptTLS(); err != nil {
+				t.Error(err)
+			}
+			stop()
+			synctest.Wait() // the client waits with its request
+			in, err := c.Input(time.Minute)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if text, err := in.ReadString('.'); err != nil {
+				t.Errorf("got %q, %v", text, err)
+			}
+		}}
+		done := make(chan error, 1)
+		go func() { done <- s.Serve(ctx, pipe) }()
+		conn := tls.Client(pipe.Dial(), config)
+		defer conn.Close()
+		if err := conn.Handshake(); err != nil {
+			t.Error(err)
+		}
+		var request sync.WaitGroup
+		request.Go(func() {
+			if _, err := io.WriteString(conn, "x."); err != nil {
+				t.Error(err)
+			}
+		})
+		_, _ = io.ReadAll(conn) // what the server says is no matter
+		request.Wait()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestTLSRefuses(t *testing.T) {
