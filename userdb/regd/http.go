@@ -169,7 +169,7 @@ func (h *handler) post(c *line.Conn, r *http.Request, log *slog.Logger) answer {
 		if errors.Is(err, hybrid.ErrNotAuthentic) {
 			err = refusal{errSealed, err}
 		} else {
-			err = refuse(err)
+			err = refusal{errForeign, err}
 		}
 		text, _ := h.outcome(log, "", "", err)
 		return textAnswer(http.StatusBadRequest, text)

@@ -234,3 +234,24 @@ func dial(t *testing.T, addr string) net.Conn {
 	t.Cleanup(func() { conn.Close() })
 	return conn
 }
+
+// Whoever has listened to a registration of the original's protocol can send it here. The
+// answer tells nothing of what is in it.
+func TestForeignPayload(t *testing.T) {
+	s, _ := newServer(t)
+	c := newClient(t, s)
+	const want = "-ERR the payload holds no request that is known here\r\n"
+	for _, message := range []string{"newone,salt,hash", "nullius,salt,hash", "1234,salt,hash", "", `{"action":"register","else":"secret"}`} {
+		payload, err := hybrid.SealUnsigned([]byte(message), &c.s.Key.PublicKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := c.http.Post(c.base+"/register", "text/plain", bytes.NewReader(payload))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text := c.read(response); text != want || response.StatusCode != http.StatusBadRequest {
+			t.Errorf("%s: %d %q", message, response.StatusCode, text)
+		}
+	}
+}

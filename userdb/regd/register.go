@@ -16,7 +16,9 @@ import (
 )
 
 var (
-	errSealed  = errors.New("the payload was not sealed with this server's key, or was changed")
+	errSealed = errors.New("the payload was not sealed with this server's key, or was changed")
+	// What it holds may not be its sender's, who must not learn anything of it.
+	errForeign = errors.New("the payload holds no request that is known here")
 	errTooMany = errors.New("too many registrations from your address, try again later")
 	// One text for a name that does not exist, one without a key or disabled, and a
 	// wrong signature.
