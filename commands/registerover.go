@@ -111,7 +111,7 @@ func (m *member) do(r regwire.Request, proof, onRecord *rsa.PrivateKey) error {
 	if err != nil {
 		return refusedText(m.c.Context, err)
 	}
-	say(m.c, "%s: %s", m.server.Address, text)
+	say(m.c, "%s: %s is %s", m.server.Address, m.name, text)
 	return nil
 }
 

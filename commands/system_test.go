@@ -198,7 +198,7 @@ func TestFromKeygenToADecryptedMail(t *testing.T) {
 	// alice comes in over the network, with the original's kind of record.
 	sum := sha256.Sum256([]byte("alice's secret" + "salt"))
 	s.must("alice", "", "register", "-o", filepath.Join(s.dir, "reg"), fmt.Sprintf("alice,salt,%x", sum))
-	if got := s.sendFile("regd", "reg"); got != "+OK alice is registered\r\n" {
+	if got := s.sendFile("regd", "reg"); got != "+OK registered\r\n" {
 		t.Fatalf("regd answered %q", got)
 	}
 	if got := s.sendFile("regd", "reg"); got != "-ERR the name is taken\r\n" {

@@ -68,9 +68,6 @@ type Server struct {
 // sessions that wait for a command between transactions, for a client's part of a
 // handshake, or for it to begin, are interrupted (Conn.ReadLine, StartTLS and Input
 // return ErrStopping to them), the others may go on for Grace, and what is left is
-// sessions that wait for a command between transactions, for a client's part of a
-// handshake, or for it to begin, are interrupted (Conn.ReadLine, StartTLS and Input
-// return ErrStopping to them), the others may go on for Grace, and what is left is
 // cut off: its waits for input end, and soon the connection. It returns nil after
 // such a stop, or the error that ended the listener. If Accept returns ErrHandedOver,
 // l stays open, and the sessions go on until they end or ctx is done.

@@ -37,7 +37,7 @@
 // of the statement ("xm reply 1", server, challenge, line without its CRLF) under
 // the secret in the Request. Where the server could not open the payload there
 // is no secret, and no Xm-Mac. Whether the line is good news is not told by the
-// status, which nothing protects.
+// status, which nothing protects. The line names nobody: who listens reads it.
 //
 // A Request is signed, over the statement ("xm registration 1", server, action,
 // name, record, SHA-256 of keys in hex, invite, challenge), by

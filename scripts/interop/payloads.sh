@@ -50,7 +50,7 @@ PY
   cat reg >&3
   IFS= read -r answer <&3
   exec 3>&-
-  [ "${answer%$'\r'}" = "+OK $1 is registered" ] && curl -sS --user "$1:password" "pop3://127.0.0.1:$pop3/" -o /dev/null
+  [ "${answer%$'\r'}" = '+OK registered' ] && curl -sS --user "$1:password" "pop3://127.0.0.1:$pop3/" -o /dev/null
 }
 check 'reg, Python to xm regd' python_registers python1 one-line
 check 'reg, Python 2 line ends, to xm regd' python_registers python2 lines

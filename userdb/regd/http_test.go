@@ -160,7 +160,7 @@ func (c *client) login(name, password string) bool {
 func TestKeys(t *testing.T) {
 	s, _ := newServer(t)
 	c := newClient(t, s)
-	c.want(c.sign(c.request(regwire.Register, "alice"), newKey(), nil), "+OK alice is registered")
+	c.want(c.sign(c.request(regwire.Register, "alice"), newKey(), nil), "+OK registered")
 	bob, err := userdb.ParseRecord("bob,salt," + hash)
 	if err != nil {
 		t.Fatal(err)
@@ -215,7 +215,7 @@ func TestTLS(t *testing.T) {
 	if _, body := c.get("/server.pub"); body != string(hybrid.MarshalPublicKey(&s.Key.PublicKey)) {
 		t.Errorf("got %q", body)
 	}
-	c.want(c.sign(c.request(regwire.Register, "alice"), newKey(), nil), "+OK alice is registered")
+	c.want(c.sign(c.request(regwire.Register, "alice"), newKey(), nil), "+OK registered")
 	// The same port, in clear, and the original's protocol under TLS.
 	linetest.Play(t, "clear", "C: GET /server.pub HTTP/1.0\nC:\nS: HTTP/1.1 200 OK\n", dial(t, addr))
 	secured := tls.Client(dial(t, addr), config)

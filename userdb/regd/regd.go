@@ -174,7 +174,7 @@ func (h *handler) original(c *line.Conn, in *bufio.Reader, log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(c.Context(), timeout)
 	defer cancel()
 	name, err := h.guarded(ctx, c.Peer(), log, func() (string, error) { return h.registerPayload(ctx, payload) })
-	text, _ := h.outcome(log.With("user", name), "registered", name+" is registered", err)
+	text, _ := h.outcome(log.With("user", name), "registered", "registered", err)
 	h.reply(c, log, text)
 }
 

@@ -88,7 +88,7 @@ func registration(name string) string {
 func TestRegister(t *testing.T) {
 	s, dir := newServer(t)
 	addr := start(t, s)
-	if got := ask(t, addr, seal(t, &s.Key.PublicKey, registration("alice"))); got != "+OK alice is registered" {
+	if got := ask(t, addr, seal(t, &s.Key.PublicKey, registration("alice"))); got != "+OK registered" {
 		t.Fatalf("got %q", got)
 	}
 	// At once, with the password and the key that were given.

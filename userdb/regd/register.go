@@ -108,7 +108,7 @@ type order struct {
 func readOrder(r regwire.Request) (o order, err error) {
 	o.Request = r
 	if o.name, err = userdb.ParseName(r.Name); err != nil {
-		return o, refuse(err)
+		return o, refusal{fmt.Errorf("that can't be a user name: %w", errors.Unwrap(err)), err}
 	}
 	if r.Record != "" {
 		o.record, err = userdb.ParseRecord(r.Name + "," + r.Record)
@@ -136,7 +136,8 @@ func readOrder(r regwire.Request) (o order, err error) {
 	return o, nil
 }
 
-// perform does what a Request wants, and returns what was done.
+// perform does what a Request wants, and returns what was done. No answer has a name
+// in it: it may pass in clear, as the request does not.
 func (h *handler) perform(ctx context.Context, r regwire.Request) (done string, err error) {
 	o, err := readOrder(r)
 	if err != nil {
@@ -155,7 +156,7 @@ func (h *handler) perform(ctx context.Context, r regwire.Request) (done string, 
 		}
 	}
 	if r.Action == regwire.Register {
-		return r.Name + " is registered", h.add(ctx, o)
+		return "registered", h.add(ctx, o)
 	}
 	return h.change(ctx, o)
 }
@@ -211,10 +212,10 @@ func (h *handler) change(ctx context.Context, o order) (done string, err error) 
 		return nil
 	}
 	if o.Action == regwire.Unregister {
-		done = " is registered no more"
+		done = "registered no more"
 		_, err = h.Users.Remove(ctx, found.Name, same)
 	} else {
-		done = " is changed"
+		done = "changed"
 		_, err = h.Users.Replace(ctx, found.Name, func(now userdb.Record) (userdb.Record, error) {
 			return o.apply(now), same(now)
 		})
@@ -222,7 +223,7 @@ func (h *handler) change(ctx context.Context, o order) (done string, err error) 
 	if errors.Is(err, userdb.ErrNoUser) {
 		err = refusal{errUnsigned, err}
 	}
-	return found.Name.String() + done, err
+	return done, err
 }
 
 // apply puts what an order changes into a record.

@@ -20,7 +20,7 @@ func TestRegistrationOverHTTP(t *testing.T) {
 	s, _ := newServer(t)
 	c := newClient(t, s)
 	r := c.sign(c.request(regwire.Register, "alice"), newKey(), nil)
-	c.want(r, "+OK alice is registered")
+	c.want(r, "+OK registered")
 	if !c.login("alice@localhost", "secret") {
 		t.Error("the password is not good")
 	}
@@ -31,7 +31,7 @@ func TestRegistrationOverHTTP(t *testing.T) {
 		"-ERR the name is kept for those who run the server":             func(r *regwire.Request) { r.Name = "root" },
 		"-ERR names are registered under this server's own domains only": func(r *regwire.Request) { r.Name = "bob@elsewhere.example" },
 
-		"-ERR \"a/x\" can't be a user name: it holds '/'":                        func(r *regwire.Request) { r.Name = "a/x" },
+		"-ERR that can't be a user name: it holds '/'":                           func(r *regwire.Request) { r.Name = "a/x" },
 		"-ERR the record is no salt,hash of SCRAM-SHA-256":                       func(r *regwire.Request) { r.Record = "salt," + hash },
 		"-ERR the request has fields too few, or too many, for what it wants":    func(r *regwire.Request) { r.Record = "" },
 		"-ERR " + errChallenge.Error():                                           func(r *regwire.Request) { r.Challenge = "x" },
@@ -114,14 +114,14 @@ func TestChanges(t *testing.T) {
 	}
 
 	change := password("alice@localhost", own)
-	c.want(change, "+OK alice is changed")
+	c.want(change, "+OK changed")
 	if c.login("alice", "test") || !c.login("alice", "secret") {
 		t.Error("the password was not changed")
 	}
 	c.want(change, "-ERR "+errChallenge.Error())
 
 	late := password("alice", own)
-	c.want(rotation(next, own), "+OK alice is changed")
+	c.want(rotation(next, own), "+OK changed")
 	if former, err := s.Users.FormerKeys(alice.Name); err != nil || len(former) != 1 || !bytes.Equal(former[0].Keys, alice.Keys) {
 		t.Errorf("the former keys: %v, %v", former, err)
 	}
@@ -136,7 +136,7 @@ func TestChanges(t *testing.T) {
 	empty := removal("alice", next)
 	empty.Action = regwire.Change
 	c.want(c.sign(empty, nil, next), "-ERR the request has fields too few, or too many, for what it wants")
-	c.want(removal("alice", next), "+OK alice is registered no more")
+	c.want(removal("alice", next), "+OK registered no more")
 	if c.login("alice", "secret") {
 		t.Error("alice can log in")
 	}
@@ -158,7 +158,7 @@ func TestPolicies(t *testing.T) {
 	refused := "-ERR " + userdb.ErrInvite.Error()
 	c.want(invited("alice", ""), refused)
 	c.want(invited("alice", "AAAAA-AAAAA-AAAAA-AAAAA"), refused)
-	c.want(invited("alice", code), "+OK alice is registered")
+	c.want(invited("alice", code), "+OK registered")
 	c.want(invited("bob", code), refused)
 
 	closed, _ := newServer(t)
@@ -195,12 +195,7 @@ func TestManyRegistrations(t *testing.T) {
 	}
 	close(names)
 	clients.Wait()
-	for i := range 200 {
-		if text := fmt.Sprintf("+OK user%d is registered", i); answers[text] != 1 {
-			t.Errorf("%d times %q", answers[text], text)
-		}
-	}
-	if answers["-ERR the name is taken"] != 20 {
+	if answers["+OK registered"] != 200 || answers["-ERR the name is taken"] != 20 {
 		t.Errorf("answered: %v", answers)
 	}
 	content, err := os.ReadFile(dir + "/users.txt")
@@ -219,7 +214,7 @@ func TestManyRegistrations(t *testing.T) {
 func TestConcurrentRotations(t *testing.T) {
 	s, _ := newServer(t)
 	c := newClient(t, s)
-	c.want(c.sign(c.request(regwire.Register, "alice"), newKey(), nil), "+OK alice is registered")
+	c.want(c.sign(c.request(regwire.Register, "alice"), newKey(), nil), "+OK registered")
 	next := moreKeys()[0]
 	var requests []regwire.Request
 	for range 20 {
@@ -231,7 +226,7 @@ func TestConcurrentRotations(t *testing.T) {
 	var clients sync.WaitGroup
 	for _, r := range requests {
 		clients.Go(func() {
-			if c.post(r) == "+OK alice is changed" {
+			if c.post(r) == "+OK changed" {
 				changed.Add(1)
 			}
 		})
