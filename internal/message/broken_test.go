@@ -33,3 +33,43 @@ func TestHTMLWithoutAnEndOfItsHead(t *testing.T) {
 		t.Errorf("%q", body.Text)
 	}
 }
+
+// A broken character costs itself alone.
+func TestBrokenUTF8(t *testing.T) {
+	const russian = "Content-Type: text/plain; charset=utf-8\n\nПривет, \xff мир\n"
+	if body, _ := bodyOf(t, russian); body.Text != "Привет, \ufffd мир\n" {
+		t.Errorf("%q", body.Text)
+	}
+	long := "Content-Type: text/plain; charset=utf-8\n\nx" + strings.Repeat("ä", maxText/2+1) + "\n" // the limit is within a character
+	if body, _ := bodyOf(t, long); !strings.HasPrefix(body.Text, "xää") || strings.Contains(body.Text, "Ã") {
+		t.Errorf("%.30q", body.Text)
+	}
+	if got := decodeText("=?utf-8?q?Gr=C3=BC=C3?="); got != "Grü\ufffd" {
+		t.Errorf("%q", got)
+	}
+	if body, _ := bodyOf(t, "Content-Type: text/plain\n\nGr\xfc\xdfe, \xe4\n"); body.Text != "Grüße, ä\n" {
+		t.Errorf("%q", body.Text)
+	}
+}
+
+func TestCharsets(t *testing.T) {
+	for charset, test := range map[string][2]string{
+		"hz-gb-2312":  {"~{VPND~} a", "中文 a"},
+		"utf-16":      {"\xfe\xff\x00a\x00\xe4", "aä"},
+		"iso-2022-kr": {"\x1b$)Ca \x0eGQ\x0f", "\x1b$)Ca \x0eGQ\x0f"}, // not known: shown as it came
+	} {
+		body, _ := bodyOf(t, "Content-Type: text/plain; charset="+charset+"\n\n"+test[0])
+		if strings.TrimSpace(body.Text) != test[1] {
+			t.Errorf("%s: %q, %v", charset, body.Text, body.Problem)
+		}
+	}
+	for word, want := range map[string]string{
+		"=?x-unknown?q?a?= =?utf-8?q?=C3=A4?=": "aä",
+		"=?iso-8859-1*en?q?=E4?=":              "ä", // RFC 2231, section 5
+		"=?hz-gb-2312?q?~{VPND~}?=":            "中文",
+	} {
+		if got := decodeText(word); got != want {
+			t.Errorf("%s: %q", word, got)
+		}
+	}
+}

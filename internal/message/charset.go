@@ -24,7 +24,8 @@ func encodingOf(charset string) (encoding.Encoding, error) {
 	case "big5_tw":
 		name = "big5"
 	}
-	if e, err := htmlindex.Get(name); err == nil {
+	// Browsers don't read some charsets, and take UTF-16 to be little-endian.
+	if e, err := htmlindex.Get(name); err == nil && e != encoding.Replacement && name != "utf-16" {
 		return e, nil
 	}
 	if e, err := ianaindex.MIME.Encoding(name); err == nil && e != nil {
@@ -41,7 +42,15 @@ func charsetReader(charset string, r io.Reader) (io.Reader, error) {
 	return e.NewDecoder().Reader(r), nil
 }
 
-var words = mime.WordDecoder{CharsetReader: charsetReader}
+// words reads encoded words. One whose charset is not known is taken as it is:
+// the others in the field are not to suffer.
+var words = mime.WordDecoder{CharsetReader: func(charset string, r io.Reader) (io.Reader, error) {
+	charset, _, _ = strings.Cut(charset, "*") // a language (RFC 2231, section 5)
+	if converted, err := charsetReader(charset, r); err == nil {
+		return converted, nil
+	}
+	return r, nil
+}}
 
 // decodeText undoes the encoded words of a header field (RFC 2047).
 func decodeText(s string) string {
@@ -52,13 +61,25 @@ func decodeText(s string) string {
 }
 
 // validUTF8 takes text that is no UTF-8, and does not say what it is, for the
-// most usual charset before it.
+// most usual charset before it. Where no more is broken than is good, it is UTF-8
+// that was cut off or damaged.
 func validUTF8(s string) string {
 	if utf8.ValidString(s) {
 		return s
 	}
-	if d, err := charmap.Windows1252.NewDecoder().String(s); err == nil {
-		return d
+	good, broken := 0, 0
+	for i := 0; i < len(s); {
+		r, size := utf8.DecodeRuneInString(s[i:])
+		if i += size; r == utf8.RuneError && size == 1 {
+			broken++
+		} else if size > 1 {
+			good++
+		}
+	}
+	if good < broken {
+		if d, err := charmap.Windows1252.NewDecoder().String(s); err == nil {
+			return d
+		}
 	}
 	return strings.ToValidUTF8(s, string(utf8.RuneError))
 }
