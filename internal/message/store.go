@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"maps"
-	"mime"
 	"mime/multipart"
 	"net/textproto"
 	"slices"
@@ -49,9 +48,9 @@ func Store(w io.Writer, r io.Reader, first [][2]string) error {
 // bodyWriter tells how the body of an entity is to be written, and changes its
 // header accordingly.
 func bodyWriter(fields textproto.MIMEHeader) func(w io.Writer, body io.Reader, depth int) error {
-	kind, params, err := mime.ParseMediaType(fields.Get("Content-Type"))
+	kind, params := contentType(fields)
 	switch {
-	case err == nil && strings.HasPrefix(kind, "multipart/") && params["boundary"] != "":
+	case strings.HasPrefix(kind, "multipart/"):
 		return func(w io.Writer, body io.Reader, depth int) error {
 			return storeParts(w, multipart.NewReader(body, params["boundary"]), params["boundary"], depth+1)
 		}

@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"io"
-	"mime"
 	"mime/multipart"
 	"mime/quotedprintable"
 	"net/textproto"
@@ -118,18 +117,13 @@ func (w *walker) entity(fields textproto.MIMEHeader, body io.Reader, in []Altern
 	if w.parts++; w.parts > maxParts {
 		return errTooManyParts
 	}
-	kind, params, err := mime.ParseMediaType(fields.Get("Content-Type"))
-	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) || !strings.Contains(kind, "/") {
-		kind, params = looseType(fields.Get("Content-Type"))
-	}
-	if strings.HasPrefix(kind, "multipart/") && params["boundary"] != "" && depth < maxDepth {
+	kind, params := contentType(fields)
+	if strings.HasPrefix(kind, "multipart/") && depth < maxDepth {
 		return w.multipart(kind, multipart.NewReader(body, params["boundary"]), in, depth)
 	}
 	p := &Part{Type: kind, Params: params, Header: fields, Alternatives: in, Depth: depth}
-	disposition, dparams, err := mime.ParseMediaType(fields.Get("Content-Disposition"))
-	if err == nil || errors.Is(err, mime.ErrInvalidMediaParameter) {
-		p.Disposition = disposition
-	}
+	disposition, dparams := mediaType(fields.Get("Content-Disposition"))
+	p.Disposition = disposition
 	p.Name = decodeText(dparams["filename"])
 	if p.Name == "" {
 		p.Name = decodeText(params["name"])
@@ -138,16 +132,21 @@ func (w *walker) entity(fields textproto.MIMEHeader, body io.Reader, in []Altern
 	return w.visit(p)
 }
 
-// looseType takes what it can from a Content-Type that is not as it should be.
-func looseType(s string) (string, map[string]string) {
-	kind, _, _ := strings.Cut(strings.ToLower(s), ";")
-	if kind = strings.TrimSpace(kind); knownType.MatchString(kind) && !strings.HasPrefix(kind, "multipart/") {
-		return kind, nil
+// contentType reads the field. What is no type, and a multipart that does not say
+// what is between its parts, is plain text, which is the default (RFC 2045,
+// section 5.2).
+func contentType(fields textproto.MIMEHeader) (kind string, params map[string]string) {
+	kind, params = mediaType(fields.Get("Content-Type"))
+	switch {
+	case !typePattern.MatchString(kind):
+		return "text/plain", nil
+	case strings.HasPrefix(kind, "multipart/") && params["boundary"] == "":
+		return "text/plain", params
 	}
-	return "text/plain", nil // RFC 2045, section 5.2: the default
+	return kind, params
 }
 
-var knownType = regexp.MustCompile(`^[a-z]+/[a-z0-9.+-]+$`)
+var typePattern = regexp.MustCompile("^[-!#$%&'*+.0-9a-z^_`{|}~]+/[-!#$%&'*+.0-9a-z^_`{|}~]+$")
 
 func (w *walker) multipart(kind string, parts *multipart.Reader, in []Alternative, depth int) error {
 	of := 0
