@@ -73,3 +73,25 @@ func TestCharsets(t *testing.T) {
 		}
 	}
 }
+
+// What is broken in a part's header costs no other part.
+func TestBrokenParts(t *testing.T) {
+	const head = "Content-Type: multipart/mixed; boundary=b\n\n"
+	for name, test := range map[string]struct{ parts, text, problem string }{
+		"no field":           {"--b\nContent-Type: text/plain\nno field\n\none\n--b\n\ntwo\n--b--\n", "no field\n\none\n\ntwo\n", ""},
+		"no header":          {"--b\none\n--b\n\ntwo\n--b--\n", "one\n\ntwo\n", ""},
+		"nothing":            {"--b\n--b\n\ntwo\n--b--\n", "two\n", ""},
+		"a long line":        {"--b\n\n" + strings.Repeat("x", 4095) + "\r\n--b\r\n\r\ntwo\r\n--b--\r\n", strings.Repeat("x", 4095) + "\n\ntwo\n", ""},
+		"another boundary":   {"--c\n\none\n--c--\n", "--c\n\none\n--c--\n", "the parts are not where the message says"},
+		"a longer boundary":  {"--b\n\none\n--bb\n --b\n--b \n\ntwo\n--b--\n", "one\n--bb\n --b\n\ntwo\n", ""},
+		"no end":             {"--b\n\none\n--b\n\ntwo\n", "one\n\ntwo\n[the rest can't be read: unexpected EOF]\n", "unexpected EOF"},
+		"no end within":      {"--b\nContent-Type: multipart/mixed; boundary=c\n\n--c\n\none\n--b\n\ntwo\n--b--\n", "one\n[the rest can't be read: unexpected EOF]\n\ntwo\n", "unexpected EOF"},
+		"line ends":          {"--b\r\n\r\n\r\none\r\n\n\r\n--b--\r\n", "\none\n\n", ""},
+		"before, and behind": {"before\n--b\n\none\n--b--\nbehind\n--b\n\nx\n", "one\n", ""},
+	} {
+		body, _ := bodyOf(t, head+test.parts)
+		if body.Text != test.text || body.Problem == nil && test.problem != "" || body.Problem != nil && body.Problem.Error() != test.problem {
+			t.Errorf("%s: %q, %v", name, body.Text, body.Problem)
+		}
+	}
+}

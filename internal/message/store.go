@@ -52,7 +52,7 @@ func bodyWriter(fields textproto.MIMEHeader) func(w io.Writer, body io.Reader, d
 	switch {
 	case strings.HasPrefix(kind, "multipart/"):
 		return func(w io.Writer, body io.Reader, depth int) error {
-			return storeParts(w, multipart.NewReader(body, params["boundary"]), params["boundary"], depth+1)
+			return storeParts(w, newPartReader(body, params["boundary"]), params["boundary"], depth+1)
 		}
 	case strings.EqualFold(fields.Get("Content-Transfer-Encoding"), "binary"):
 		fields.Set("Content-Transfer-Encoding", "base64")
@@ -69,7 +69,7 @@ func bodyWriter(fields textproto.MIMEHeader) func(w io.Writer, body io.Reader, d
 	}
 }
 
-func storeParts(w io.Writer, in *multipart.Reader, boundary string, depth int) error {
+func storeParts(w io.Writer, in *partReader, boundary string, depth int) error {
 	out := multipart.NewWriter(w)
 	if err := out.SetBoundary(boundary); err != nil {
 		return err
@@ -77,16 +77,19 @@ func storeParts(w io.Writer, in *multipart.Reader, boundary string, depth int) e
 	if depth > maxDepth {
 		return errors.New("parts within parts are too deep")
 	}
+	if _, err := in.preamble(); err != nil {
+		return err
+	}
 	for {
-		part, err := in.NextRawPart()
+		fields, part, err := in.next()
 		if err == io.EOF {
 			return out.Close()
 		}
 		if err != nil {
 			return err
 		}
-		write := bodyWriter(part.Header)
-		body, err := out.CreatePart(part.Header)
+		write := bodyWriter(fields)
+		body, err := out.CreatePart(fields)
 		if err != nil {
 			return err
 		}

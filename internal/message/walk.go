@@ -2,10 +2,10 @@ package message
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"io"
-	"mime/multipart"
 	"mime/quotedprintable"
 	"net/textproto"
 	"regexp"
@@ -119,7 +119,7 @@ func (w *walker) entity(fields textproto.MIMEHeader, body io.Reader, in []Altern
 	}
 	kind, params := contentType(fields)
 	if strings.HasPrefix(kind, "multipart/") && depth < maxDepth {
-		return w.multipart(kind, multipart.NewReader(body, params["boundary"]), in, depth)
+		return w.multipart(kind, newPartReader(body, params["boundary"]), in, depth)
 	}
 	p := &Part{Type: kind, Params: params, Header: fields, Alternatives: in, Depth: depth}
 	disposition, dparams := mediaType(fields.Get("Content-Disposition"))
@@ -148,25 +148,28 @@ func contentType(fields textproto.MIMEHeader) (kind string, params map[string]st
 
 var typePattern = regexp.MustCompile("^[-!#$%&'*+.0-9a-z^_`{|}~]+/[-!#$%&'*+.0-9a-z^_`{|}~]+$")
 
-func (w *walker) multipart(kind string, parts *multipart.Reader, in []Alternative, depth int) error {
+func (w *walker) multipart(kind string, parts *partReader, in []Alternative, depth int) error {
+	if text, err := parts.preamble(); err != nil {
+		w.note(err)
+		return w.entity(nil, bytes.NewReader(text), in, depth+1)
+	}
 	of := 0
 	if kind == "multipart/alternative" {
 		w.alternatives++
 		of = w.alternatives
 	}
 	for number := 0; ; number++ {
-		part, err := parts.NextRawPart()
-		if err != nil {
-			if err != io.EOF {
-				w.note(err)
-			}
+		fields, part, err := parts.next()
+		if err != nil && err != io.EOF {
+			w.note(err)
+		}
+		if part == nil {
 			return nil
 		}
 		inner := in
 		if of > 0 {
 			inner = append(in[:len(in):len(in)], Alternative{of, number})
 		}
-		fields := part.Header
 		if kind == "multipart/digest" && fields.Get("Content-Type") == "" { // RFC 2046, section 5.1.5
 			fields.Set("Content-Type", "message/rfc822")
 		}
