@@ -95,3 +95,30 @@ func TestBrokenParts(t *testing.T) {
 		}
 	}
 }
+
+// What quoted-printable and base64 may not hold costs no more than itself.
+func TestBrokenEncodings(t *testing.T) {
+	const qp, b64 = "quoted-printable", "base64"
+	const cut = "\n[the rest can't be read: unexpected EOF]\n"
+	long := strings.Repeat("=61", 3000)
+	for name, test := range map[string]struct{ encoding, body, text string }{
+		"a line without breaks": {qp, long + "\nb\n", strings.Repeat("a", 3000) + "\nb\n"},
+		"a long line of blanks": {qp, "a" + strings.Repeat(" \t", 3000) + "\nb\n", "a\nb\n"},
+		"blanks in a long line": {qp, "a" + strings.Repeat(" \t", 3000) + "b\n", "a" + strings.Repeat(" \t", 3000) + "b\n"},
+		"control characters":    {qp, "a\fb\x00c\x1bd\n", "a\fb\x00c\x1bd\n"},
+		"digits":                {qp, "=C3=A4=c3=a4=4=G1==41= x=\n=zz\n", "ää=4=G1=A= x=zz\n"},
+		"blanks at the end":     {qp, "a \t\nb= \t\nc \r\nd=  \r\ne=20\n", "a\nbc\nde \n"},
+		"no end":                {qp, "a=", "a\n"},
+		"a bare CR":             {qp, "a\rb=\rc\n", "a\rb=\rc\n"},
+		"dots":                  {qp, ".=\n.\n", "..\n"},
+		"no padding":            {b64, "w6TDpA\n", "ää" + cut},
+		"less padding":          {b64, "w6TDpA=\n", "ää" + cut},
+		"no padding of one":     {b64, "w6TDpDE\n", "ää1" + cut},
+		"what is not base64":    {b64, "w6*T\x00Dp\nA==\n", "ää\n"},
+	} {
+		body, _ := bodyOf(t, "Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: "+test.encoding+"\n\n"+test.body)
+		if body.Text != test.text {
+			t.Errorf("%s: %.80q, %v", name, body.Text, body.Problem)
+		}
+	}
+}

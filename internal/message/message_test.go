@@ -198,7 +198,7 @@ func TestAlternatives(t *testing.T) {
 		"koi8-r":        {"Content-Type: text/plain; charset=KOI8-R\nContent-Transfer-Encoding: base64\n\n8NLJ18XU\n", "Привет\n"},
 		"iso-2022-jp":   {"Content-Type: text/plain; charset=ISO-2022-JP\n\n\x1b$B$3\x1b(B\n", "こ\n"},
 		"odd charset":   {"Content-Type: text/plain; charset=x-klingon\n\nhi\n", "hi\n"},
-		"broken base64": {"Content-Transfer-Encoding: base64\n\naGVsbG8h\n!!\nIQ\n", "hello!\n[the rest can't be read: unexpected EOF]\n"},
+		"broken base64": {"Content-Transfer-Encoding: base64\n\naGVsbG8h\n!!\nIQ\n", "hello!!\n[the rest can't be read: unexpected EOF]\n"},
 		"html": {"Content-Type: text/html\n\n<head><title>no</title></head><style>no</style><h1>A&amp;B</h1><p>one\ntwo<br>three<ul><li>x<li>y</ul><script>no</script><a href=\"http://e.org/\">here</a>\n<pre> a\n  b</pre>",
 			"A&B\n\none two\nthree\n\n* x\n* y\n\nhere <http://e.org/>\n\n a\n  b\n"},
 	} {

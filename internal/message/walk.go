@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"io"
-	"mime/quotedprintable"
 	"net/textproto"
 	"regexp"
 	"strings"
@@ -191,9 +190,9 @@ func (w *walker) note(err error) {
 func (w *walker) decoded(p *Part, r io.Reader) io.Reader {
 	switch strings.ToLower(strings.TrimSpace(p.Header.Get("Content-Transfer-Encoding"))) {
 	case "quoted-printable":
-		r = quotedprintable.NewReader(r)
+		r = newQuotedPrintable(r)
 	case "base64":
-		r = base64.NewDecoder(base64.StdEncoding, base64Digits{r})
+		r = base64.NewDecoder(base64.StdEncoding, &base64Digits{r: r})
 	}
 	if p.isText() {
 		converted, err := charsetReader(p.Params["charset"], r)
@@ -204,22 +203,4 @@ func (w *walker) decoded(p *Part, r io.Reader) io.Reader {
 		return converted
 	}
 	return r
-}
-
-// base64Digits leaves out what is not base64, as RFC 2045, section 6.8, wants.
-type base64Digits struct{ r io.Reader }
-
-func (b base64Digits) Read(p []byte) (int, error) {
-	for {
-		n, err := b.r.Read(p)
-		kept := p[:0]
-		for _, c := range p[:n] {
-			if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '+' || c == '/' || c == '=' {
-				kept = append(kept, c)
-			}
-		}
-		if len(kept) > 0 || err != nil || len(p) == 0 {
-			return len(kept), err
-		}
-	}
 }
