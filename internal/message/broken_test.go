@@ -122,3 +122,23 @@ func TestBrokenEncodings(t *testing.T) {
 		}
 	}
 }
+
+// A line of a mailbox that a program left in the header hides no field.
+func TestFromLines(t *testing.T) {
+	for _, raw := range []string{
+		"From a@b  Mon Nov 30 16:30:29 2026\nSubject: x\n\ntext\n",
+		">From a@b  Mon Nov 30 16:30:29 2026\r\nSubject: x\r\n\r\ntext\r\n",
+		"Received: y\n folded\n>From a@b  Mon Nov 30 16:30:29 2026\nSubject: x\n\ntext\n",
+	} {
+		m, err := Read(strings.NewReader(raw))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, err := m.Body(nil); err != nil || m.Header.Subject != "x" || body.Text != "text\n" {
+			t.Errorf("%q: %q, %q, %v", raw, m.Header.Subject, body.Text, err)
+		}
+	}
+	if body, _ := bodyOf(t, "\nFrom here on, it is text.\n"); body.Text != "From here on, it is text.\n" {
+		t.Errorf("%q", body.Text)
+	}
+}

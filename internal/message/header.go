@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/mail"
 	"net/textproto"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -71,7 +72,8 @@ func readHeader(in *bufio.Reader) (textproto.MIMEHeader, error) {
 	}
 	defer unfold()
 	for {
-		if !isFieldNext(in, last != "") {
+		skip := isFromLineNext(in)
+		if !skip && !isFieldNext(in, last != "") {
 			return fields, nil
 		}
 		line, err := readLine(in, &left)
@@ -81,6 +83,7 @@ func readHeader(in *bufio.Reader) (textproto.MIMEHeader, error) {
 		text := strings.TrimRight(line, "\r\n")
 		name, value, _ := strings.Cut(text, ":")
 		switch {
+		case skip:
 		case text == "":
 			return fields, nil
 		case text[0] == ' ' || text[0] == '\t': // RFC 5322, section 2.2.3
@@ -122,6 +125,15 @@ func isFieldNext(in *bufio.Reader, folds bool) bool {
 }
 
 const maxFieldName = 200
+
+// isFromLineNext looks for a line that mailboxes have before each message, and
+// that some programs leave in its header.
+func isFromLineNext(in *bufio.Reader) bool {
+	begin, _ := in.Peek(maxFieldName)
+	return fromLine.Match(begin)
+}
+
+var fromLine = regexp.MustCompile(`^>?From [^\n]*[ \t][0-9]?[0-9]:[0-9][0-9]`)
 
 func readLine(in *bufio.Reader, left *int) (string, error) {
 	var line []byte
