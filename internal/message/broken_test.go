@@ -4,6 +4,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 )
 
 // bodyOf is the body of a message with that header, and the contents of its
@@ -140,5 +141,41 @@ func TestFromLines(t *testing.T) {
 	}
 	if body, _ := bodyOf(t, "\nFrom here on, it is text.\n"); body.Text != "From here on, it is text.\n" {
 		t.Errorf("%q", body.Text)
+	}
+}
+
+func TestDates(t *testing.T) {
+	const want = "2026-11-30T16:30:29Z"
+	for date, want := range map[string]string{
+		"Mon, 30 Nov 2026 17:30:29 +0100 (CET)":              want,
+		"Mon,30 Nov 2026 16:30:29 GMT":                       want, // RFC 5322, section 3.3: no blank is needed
+		"30 Nov 26 16:30 UT":                                 "2026-11-30T16:30:00Z",
+		"Mon, 30 Nov 2026 11:30:29 EST":                      want, // section 4.3
+		"Mon, 30 Nov 2026 09:30:29 PDT":                      want,
+		"Mon, 30 Nov 2026 16:30:29 Z":                        want,
+		"Mon, 30 Nov 2026 16:30:29 XYZ":                      want,
+		"Mon (a (b) c) , 30 Nov 2026 (d) 16 : 30 : 29 -0000": want,
+		"30 Nov 126 16:30:29 +0000":                          want,
+		"Mon, 30 Nov 2026 16:30:60 +0000":                    "2026-11-30T16:31:00Z",
+		"Monday, 30 November 2026 16:30:29 +0000":            want,
+		"Mon, 30-Nov-2026 16:30:29 +00:00":                   want,
+		"Mon, 30 Nov 2026 16:30:29":                          want,
+		"Mon Nov 30 16:30:29 2026":                           want,
+		"Mon Nov 30 17:30:29 CET 2026":                       "2026-11-30T17:30:29Z",
+		"2026-11-30T16:30:29Z":                               want,
+		"Mon, 31 Nov 2026 16:30:29 +0000":                    "",
+		"Mon, 30 Nov 2026 25:30:29 +0000":                    "",
+		"Mon, 30 Nov 99999999 16:30:29 +0000":                "",
+		"Mon, 30 Nov 2026 16:30:29 +9999":                    "",
+		"tomorrow":                                           "",
+		"":                                                   "",
+	} {
+		got := ""
+		if at := parseDate(date); !at.IsZero() {
+			got = at.UTC().Format(time.RFC3339)
+		}
+		if got != want {
+			t.Errorf("%s: %s; want %s", date, got, want)
+		}
 	}
 }

@@ -157,9 +157,7 @@ func parseHeader(fields textproto.MIMEHeader) Header {
 	}
 	h.ReplyTo, h.To, h.Cc = addresses(fields, "Reply-To"), addresses(fields, "To"), addresses(fields, "Cc")
 	h.Subject = decodeText(fields.Get("Subject"))
-	if d, err := mail.ParseDate(fields.Get("Date")); err == nil {
-		h.Date = d
-	}
+	h.Date = parseDate(fields.Get("Date"))
 	h.MessageID = firstID(fields.Get("Message-Id"))
 	h.InReplyTo = firstID(fields.Get("In-Reply-To"))
 	h.References = strings.Join(ids(fields.Get("References")), " ")
