@@ -343,3 +343,19 @@ func smtpd(t *testing.T) (addr string, said <-chan string) {
 	}()
 	return l.Addr().String(), mail
 }
+
+// One whom a message gives no address of is left out of the answer; the others are
+// not.
+func TestReplyLeavesOutWhoHasNoAddress(t *testing.T) {
+	s := startSystem(t, t.TempDir())
+	s.pair()
+	s.raw("bob", "From: alice@localhost\nTo: somebody else, carol@localhost, <dave@localhost\nSubject: x\n\nx\n")
+	out, stderr, code := s.xm("bob", "", append([]string{"reply", "--all", "--plain", "-n", "1", "x"}, s.account("bob")...)...)
+	if code != 0 || strings.Count(out, "\n") != 3 || !strings.Contains(out, "carol@") || !strings.Contains(out, "dave@") || !strings.Contains(stderr, `"somebody else" has no address`) {
+		t.Errorf("%d %s%s", code, out, stderr)
+	}
+	s.raw("bob", "From: nobody at all\nSubject: y\n\nx\n")
+	if _, stderr, code := s.xm("bob", "", append([]string{"reply", "--plain", "-n", "2", "x"}, s.account("bob")...)...); code != 4 {
+		t.Errorf("%d %s", code, stderr)
+	}
+}

@@ -57,10 +57,10 @@ func runReply(c *cli.Context) error {
 		if len(to) == 0 {
 			to = h.From
 		}
-		answer.addAddresses("to", to)
+		answer.addAddresses("to", answerable(c, to))
 		if c.Bool("all") {
-			answer.addOthers("to", h.To)
-			answer.addOthers("cc", h.Cc)
+			answer.addOthers("to", answerable(c, h.To))
+			answer.addOthers("cc", answerable(c, h.Cc))
 		}
 		if len(answer.to) == 0 && answer.problem == nil {
 			return fmt.Errorf("%w: the message names nobody to answer", errNotFound)
@@ -72,6 +72,19 @@ func runReply(c *cli.Context) error {
 		answer.quote = quote
 		return answer.send()
 	})
+}
+
+// answerable leaves out those that the message gives no address of, and says so.
+func answerable(c *cli.Context, list []message.Address) []message.Address {
+	var all []message.Address
+	for _, a := range list {
+		if a.Address == "" {
+			say(c, "%q has no address, and is left out", mailclient.Printable(a.Name))
+			continue
+		}
+		all = append(all, a)
+	}
+	return all
 }
 
 // maxReferences bounds a field that grows with each answer.

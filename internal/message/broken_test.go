@@ -2,6 +2,8 @@ package message
 
 import (
 	"io"
+	"net/textproto"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -176,6 +178,25 @@ func TestDates(t *testing.T) {
 		}
 		if got != want {
 			t.Errorf("%s: %s; want %s", date, got, want)
+		}
+	}
+}
+
+// An address that is none costs no other in the field.
+func TestBrokenAddresses(t *testing.T) {
+	for field, want := range map[string][]Address{
+		`good@x, broken, other@y, <third@z`: {{Address: "good@x"}, {Name: "broken"}, {Address: "other@y"}, {Address: "third@z"}},
+		`good@x, "bad <oops@y`:              {{Address: "good@x"}, {Name: "bad", Address: "oops@y"}},
+		`a@b; Ann <c@d>;`:                   {{Address: "a@b"}, {Name: "Ann", Address: "c@d"}},
+		`x y@z, Foo, Inc. <foo@x>, "a, b" <c@d>, (a, b) e@f (g)`: {{Name: "x y@z"}, {Name: "Foo, Inc.", Address: "foo@x"},
+			{Name: "a, b", Address: "c@d"}, {Address: "e@f"}},
+		`<@relay:a@b>`:       {{Address: "a@b"}}, // RFC 5322, section 4.4
+		`[x] <a@b> y, c@d`:   {{Name: "[x]", Address: "a@b"}, {Address: "c@d"}},
+		`a b, c@d, e\`:       {{Name: "a b"}, {Address: "c@d"}, {Name: `e\`}},
+		`root (Cron Daemon)`: {{Name: "root (Cron Daemon)"}},
+	} {
+		if got := addresses(textproto.MIMEHeader{"To": {field}}, "To"); !slices.Equal(got, want) {
+			t.Errorf("%s: %+q", field, got)
 		}
 	}
 }

@@ -192,7 +192,13 @@ func addresses(fields textproto.MIMEHeader, name string) (all []Address) {
 		}
 		list, err := parser.ParseList(value)
 		if err != nil {
-			all = append(all, looseAddress(value))
+			for _, piece := range splitAddresses(value) {
+				if a, err := parser.Parse(piece); err == nil {
+					list = append(list, a)
+				} else {
+					list = append(list, looseAddress(piece))
+				}
+			}
 		}
 		for _, a := range list {
 			all = append(all, Address{validUTF8(a.Name), validUTF8(a.Address)})
@@ -201,21 +207,56 @@ func addresses(fields textproto.MIMEHeader, name string) (all []Address) {
 	return all[:min(len(all), maxAddresses)]
 }
 
+// splitAddresses cuts a field in which something is broken into addresses, so that
+// the others can be read. What has no "@" before one in "<>" is of its name.
+func splitAddresses(value string) (all []string) {
+	quoted, depth, begin := false, 0, 0
+	var names []string
+	for i := 0; i <= len(value); i++ {
+		switch {
+		case i+1 < len(value) && value[i] == '\\':
+			i++
+		case i < len(value) && value[i] == '"':
+			quoted = !quoted
+		case i < len(value) && value[i] == '(' && !quoted:
+			depth++
+		case i < len(value) && value[i] == ')' && !quoted:
+			depth = max(0, depth-1)
+		case i >= len(value) || !quoted && depth == 0 && (value[i] == ',' || value[i] == ';'):
+			piece := strings.TrimSpace(value[begin:min(i, len(value))])
+			begin = i + 1
+			if strings.Contains(piece, "<") {
+				piece, names = strings.Join(append(names, piece), ", "), nil
+			}
+			if strings.Contains(piece, "@") {
+				all, names = append(append(all, names...), piece), nil
+			} else if piece != "" {
+				names = append(names, piece)
+			}
+		}
+	}
+	return append(all, names...)
+}
+
 // looseAddress finds the address in a field that is not as RFC 5322 has it. The
 // Address is empty where there is none.
-func looseAddress(value string) Address {
+func looseAddress(value string) *mail.Address {
 	text := decodeText(value)
+	bare := strings.TrimSpace(withoutComments(text))
 	name, address := text, ""
 	if open := strings.LastIndexByte(text, '<'); open >= 0 {
 		name = strings.Trim(text[:open], " \t\"")
 		address, _, _ = strings.Cut(text[open+1:], ">")
-	} else if strings.Contains(text, "@") && !strings.ContainsAny(text, " \t,") {
-		name, address = "", text
+	} else if strings.Contains(bare, "@") && !strings.ContainsAny(bare, " \t,") {
+		name, address = "", bare
+	}
+	if strings.HasPrefix(address, "@") { // a route (RFC 5322, section 4.4)
+		_, address, _ = strings.Cut(address, ":")
 	}
 	if strings.ContainsAny(address, " \t") {
 		name, address = text, ""
 	}
-	return Address{name, address}
+	return &mail.Address{Name: name, Address: address}
 }
 
 // SplitFields reads a header, and returns its fields as they are, folds and
