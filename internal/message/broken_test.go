@@ -200,3 +200,22 @@ func TestBrokenAddresses(t *testing.T) {
 		}
 	}
 }
+
+// What a signature covers is stored as it is (RFC 1847, section 2.1), and a message
+// within one is not base64 (RFC 2046, section 5.2.1), whatever it holds.
+func TestStoreKeepsWhatIsWithin(t *testing.T) {
+	const signed = "--s\nX-Z: 1\nA: folded\n line\n\ntext\n--s\n\nsignature\n--s--\n"
+	const raw = "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: multipart/signed; boundary=s\n\n" + signed +
+		"--b\nContent-Type: message/rfc822\nContent-Transfer-Encoding: binary\n\nSubject: within\n" +
+		"Content-Transfer-Encoding: binary\n\na\x00b\n--b--\n"
+	var out strings.Builder
+	if err := Store(&out, strings.NewReader(strings.ReplaceAll(raw, "\n", "\r\n")), nil); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), signed) {
+		t.Errorf("signed: %s", out.String())
+	}
+	if !strings.Contains(out.String(), "Content-Transfer-Encoding: 8bit\nContent-Type: message/rfc822\n\nContent-Transfer-Encoding: base64\nSubject: within\n\nYQBi\n") {
+		t.Errorf("within: %s", out.String())
+	}
+}

@@ -18,6 +18,14 @@ import (
 // fields that are added; what the message says in fields of these names is left
 // out.
 func Store(w io.Writer, r io.Reader, first [][2]string) error {
+	out := &LFWriter{W: w}
+	if err := storeEntity(out, r, first, 0); err != nil {
+		return err
+	}
+	return out.Close()
+}
+
+func storeEntity(w io.Writer, r io.Reader, first [][2]string, depth int) error {
 	in := bufio.NewReader(r)
 	fields, err := readHeader(in)
 	if err != nil {
@@ -35,26 +43,32 @@ func Store(w io.Writer, r io.Reader, first [][2]string) error {
 		}
 	}
 	head.WriteString("\r\n")
-	out := &LFWriter{W: w}
-	if _, err := head.WriteTo(out); err != nil {
+	if _, err := head.WriteTo(w); err != nil {
 		return err
 	}
-	if err := write(out, in, 0); err != nil {
-		return err
-	}
-	return out.Close()
+	return write(w, in, depth)
 }
 
 // bodyWriter tells how the body of an entity is to be written, and changes its
 // header accordingly.
 func bodyWriter(fields textproto.MIMEHeader) func(w io.Writer, body io.Reader, depth int) error {
 	kind, params := contentType(fields)
+	binary := strings.EqualFold(fields.Get("Content-Transfer-Encoding"), "binary")
 	switch {
+	case kind == "multipart/signed": // RFC 1847, section 2.1: nothing in it may change
 	case strings.HasPrefix(kind, "multipart/"):
 		return func(w io.Writer, body io.Reader, depth int) error {
 			return storeParts(w, newPartReader(body, params["boundary"]), params["boundary"], depth+1)
 		}
-	case strings.EqualFold(fields.Get("Content-Transfer-Encoding"), "binary"):
+	case binary && kind == "message/rfc822": // RFC 2046, section 5.2.1: it can't be base64 itself
+		fields.Set("Content-Transfer-Encoding", "8bit")
+		return func(w io.Writer, body io.Reader, depth int) error {
+			if depth > maxDepth {
+				return errTooDeep
+			}
+			return storeEntity(w, body, nil, depth+1)
+		}
+	case binary:
 		fields.Set("Content-Transfer-Encoding", "base64")
 		return func(w io.Writer, body io.Reader, _ int) error {
 			lines := &lineWriter{w: w}
@@ -69,13 +83,15 @@ func bodyWriter(fields textproto.MIMEHeader) func(w io.Writer, body io.Reader, d
 	}
 }
 
+var errTooDeep = errors.New("parts within parts are too deep")
+
 func storeParts(w io.Writer, in *partReader, boundary string, depth int) error {
 	out := multipart.NewWriter(w)
 	if err := out.SetBoundary(boundary); err != nil {
 		return err
 	}
 	if depth > maxDepth {
-		return errors.New("parts within parts are too deep")
+		return errTooDeep
 	}
 	if _, err := in.preamble(); err != nil {
 		return err
