@@ -2,6 +2,8 @@ package mailclient
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
@@ -86,5 +88,15 @@ func TestNoPasswordInClear(t *testing.T) {
 	p.capabilities["SASL"] = []string{"PLAIN", "LOGIN"}
 	if err := p.login(Credentials{"alice", "secret"}); err != errClearPassword {
 		t.Errorf("with SASL: %v", err)
+	}
+}
+
+// Whoever can't prove who they are may still choose the names in their certificate.
+func TestNamesInACertificate(t *testing.T) {
+	evil := errors.New("valid for \x1b[2J\nxm: all is well")
+	for _, err := range []error{evil, &tls.CertificateVerificationError{UnverifiedCertificates: []*x509.Certificate{serverCert}, Err: evil}} {
+		if text := explainHandshake(err).Error(); !strings.Contains(text, "valid for \ufffd[2J\ufffdxm: all is well") {
+			t.Errorf("%q", text)
+		}
 	}
 }

@@ -137,13 +137,15 @@ func Fingerprint(cert *x509.Certificate) string {
 }
 
 // explainHandshake tells what to compare where nobody vouches for a certificate.
+// The names in that can be anything.
 func explainHandshake(err error) error {
+	text := Printable(err.Error())
 	var unverified *tls.CertificateVerificationError
 	if errors.As(err, &unverified) && len(unverified.UnverifiedCertificates) > 0 {
-		return fmt.Errorf("%w\nIf the server's operator says that its certificate has this fingerprint, use it with --tls-fingerprint:\n%s",
-			err, Fingerprint(unverified.UnverifiedCertificates[0]))
+		return fmt.Errorf("%s\nIf the server's operator says that its certificate has this fingerprint, use it with --tls-fingerprint:\n%s",
+			text, Fingerprint(unverified.UnverifiedCertificates[0]))
 	}
-	return fmt.Errorf("TLS: %w", err)
+	return fmt.Errorf("TLS: %s", text)
 }
 
 // channel says what authentication may do here.

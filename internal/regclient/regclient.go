@@ -19,6 +19,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode"
 
 	"xm/hybrid"
 	"xm/internal/regwire"
@@ -170,7 +171,7 @@ func (c *Client) do(ctx context.Context, method, path string, content []byte) (*
 	}
 	response, err := c.http.Do(r)
 	if err != nil {
-		return nil, nil, fmt.Errorf("the registration server: %w", err)
+		return nil, nil, fmt.Errorf("the registration server: %w", harmless{err})
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
@@ -179,3 +180,18 @@ func (c *Client) do(ctx context.Context, method, path string, content []byte) (*
 	}
 	return response, body, err
 }
+
+// harmless is an error that may quote a certificate, in which names can be anything,
+// made fit for a terminal.
+type harmless struct{ error }
+
+func (h harmless) Error() string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, h.error.Error())
+}
+
+func (h harmless) Unwrap() error { return h.error }

@@ -2,10 +2,15 @@ package regclient
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/rsa"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"io"
+	"log"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -217,5 +222,27 @@ func TestParseAddress(t *testing.T) {
 		if a, err := ParseAddress(bad); err == nil {
 			t.Errorf("%q is read as %q", bad, a)
 		}
+	}
+}
+
+// Whoever can't prove who they are may still choose the names in their certificate.
+func TestNamesInACertificate(t *testing.T) {
+	key := serverKey()
+	template := x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"\x1b[2J"}}
+	der, err := x509.CreateCertificate(rand.Reader, &template, &template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewUnstartedServer(http.NotFoundHandler())
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+	s.StartTLS()
+	defer s.Close()
+	a, err := ParseAddress("https://localhost:" + s.URL[strings.LastIndex(s.URL, ":")+1:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(a).ServerKey(t.Context()); err == nil || !strings.Contains(err.Error(), "\ufffd[2J") || strings.Contains(err.Error(), "\x1b") {
+		t.Errorf("%v", err)
 	}
 }
