@@ -23,6 +23,7 @@ const (
 type POP3 struct {
 	c            *conn
 	capabilities map[string][]string
+	deleted      bool // something is to be
 }
 
 // OpenPOP3 connects, begins TLS where the server is to have it, and logs in.
@@ -121,11 +122,14 @@ func (p *POP3) challenge() (string, bool, error) {
 // Close breaks the session off: nothing is deleted. It does nothing after Quit.
 func (p *POP3) Close() error { return p.c.Close() }
 
-// Quit ends the session. An error says that what was to be deleted may not be.
+// Quit ends the session. An error says that what was to be deleted may not be; where
+// nothing was, it does not matter how the server ends.
 func (p *POP3) Quit() error {
 	defer p.c.Close()
-	_, err := p.do("QUIT")
-	return err
+	if _, err := p.do("QUIT"); p.deleted {
+		return err
+	}
+	return nil
 }
 
 // Listing is one message in a maildrop.
@@ -202,6 +206,7 @@ func (p *POP3) Top(number, lines int) ([]byte, error) {
 
 // Delete marks a message to be deleted by Quit.
 func (p *POP3) Delete(number int) error {
+	p.deleted = true
 	_, err := p.do("DELE " + strconv.Itoa(number))
 	return err
 }

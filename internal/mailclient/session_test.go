@@ -279,3 +279,29 @@ func TestPOP3Failures(t *testing.T) {
 		p.Close()
 	}
 }
+
+// What was read is read, however the server says goodbye; what was to be deleted may
+// not be.
+func TestPOP3Goodbye(t *testing.T) {
+	const login = "S: +OK\nC: CAPA\nS: -ERR\nC: USER alice\nS: +OK\nC: PASS secret\nS: +OK\n"
+	for _, end := range []string{"C: QUIT\nCUT", "C: QUIT\nS: -ERR what"} {
+		for _, deletes := range []bool{false, true} {
+			dialog := login
+			if deletes {
+				dialog += "C: DELE 1\nS: +OK\n"
+			}
+			addr, done := script(t, dialog+end)
+			p, err := OpenPOP3(context.Background(), Server{Addr: addr}, Credentials{"alice", "secret"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if deletes {
+				err = p.Delete(1)
+			}
+			if quit := p.Quit(); err != nil || deletes != (quit != nil) {
+				t.Errorf("%q, deletes %v: %v, %v", end, deletes, err, quit)
+			}
+			<-done
+		}
+	}
+}
