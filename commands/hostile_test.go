@@ -138,8 +138,8 @@ func TestFetchWhatIsMadeToBreakIt(t *testing.T) {
 	}
 }
 
-// pop3 is a server that has messages and does odd things: refuses is a command
-// that it refuses. deleted tells which numbers were deleted in each session.
+// pop3 is a server that has messages and does odd things: refuses are commands that
+// it refuses, with "|" between. deleted tells which numbers were deleted in each session.
 func pop3(t *testing.T, uids, messages []string, refuses string) (addr string, deleted <-chan []string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -164,11 +164,12 @@ func pop3(t *testing.T, uids, messages []string, refuses string) (addr string, d
 func playPOP3(conn net.Conn, uids, messages []string, refuses string) (deleted []string) {
 	conn.SetDeadline(time.Now().Add(patience))
 	fmt.Fprint(conn, "+OK\r\n")
+	refused := strings.Split(refuses, "|")
 	for in := bufio.NewScanner(conn); in.Scan(); {
 		words := append(strings.Fields(in.Text()), "", "")
 		answer := "+OK\r\n"
 		switch {
-		case words[0] == "CAPA" || strings.HasPrefix(in.Text(), refuses):
+		case words[0] == "CAPA" || slices.ContainsFunc(refused, func(r string) bool { return strings.HasPrefix(in.Text(), r) }):
 			answer = "-ERR\r\n"
 		case words[0] == "LIST" || words[0] == "UIDL":
 			for i := range messages {
@@ -242,7 +243,7 @@ func TestAMessageThatTheServerCantGive(t *testing.T) {
 	if got := <-deleted; !slices.Equal(got, []string{"1", "3"}) {
 		t.Errorf("deleted are %q", got)
 	}
-	addr, _ = pop3(t, []string{"a", "b", "c"}, messages, "TOP 2")
+	addr, _ = pop3(t, []string{"a", "b", "c"}, messages, "TOP 2|RETR 2")
 	list := s.must("bob", "", append(append([]string{"inbox"}, s.account("bob")...), "--pop3", addr)...)
 	if strings.Count(list, "\n") != 3 || strings.Contains(list, "two") || !strings.Contains(list, "three") {
 		t.Errorf("the list is %q", list)
@@ -357,5 +358,17 @@ func TestReplyLeavesOutWhoHasNoAddress(t *testing.T) {
 	s.raw("bob", "From: nobody at all\nSubject: y\n\nx\n")
 	if _, stderr, code := s.xm("bob", "", append([]string{"reply", "--plain", "-n", "2", "x"}, s.account("bob")...)...); code != 4 {
 		t.Errorf("%d %s", code, stderr)
+	}
+}
+
+// RFC 1939, section 7: a server need not have TOP.
+func TestInboxWithoutTOP(t *testing.T) {
+	s := startSystem(t, t.TempDir())
+	s.pair()
+	messages := []string{"Subject: one\r\n\r\nx", "Subject: two\r\n\r\nx"}
+	addr, _ := pop3(t, []string{"a", "b"}, messages, "TOP|RETR 2")
+	out, stderr, code := s.xm("bob", "", append(append([]string{"inbox"}, s.account("bob")...), "--pop3", addr)...)
+	if code != 0 || !strings.Contains(out, " one ") || !strings.Contains(out, " plain\n2 ") || strings.Contains(stderr, "message 1") || !strings.Contains(stderr, "message 2") {
+		t.Errorf("%d\n%s%s", code, out, stderr)
 	}
 }

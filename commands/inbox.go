@@ -108,6 +108,12 @@ func describeAll(c *cli.Context, a account, p *mailclient.POP3, list []mailclien
 // describe looks at one message.
 func describe(r *letterReader, p *mailclient.POP3, listed mailclient.Listing) (listedMessage, error) {
 	top, err := p.Top(listed.Number, topLines)
+	if notGiven(err) && listed.Octets <= openedOctets { // RFC 1939, section 7: TOP is optional
+		var all bytes.Buffer
+		if retrieveErr := p.Retrieve(listed.Number, &all); !notGiven(retrieveErr) {
+			top, err = all.Bytes(), retrieveErr
+		}
+	}
 	if notGiven(err) {
 		say(r.c, "message %d: %v", listed.Number, err)
 		return listedOf(listed, &letter{trust: trustBad}), nil
