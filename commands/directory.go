@@ -87,6 +87,8 @@ func (d *directories) serverOf(name userdb.Name) (regclient.Address, error) {
 		return parseServer(other)
 	case domain == "" || domain == d.home.Host() || domain == d.ownDomain():
 		return d.homeServer()
+	case domain == defaultDomain && d.ownDomain() == "" && !d.home.IsZero(): // as account.addressOf has it
+		return d.home, nil
 	}
 	return parseServer(domain)
 }

@@ -103,3 +103,16 @@ func TestKeyRotationGoesOn(t *testing.T) {
 		t.Error("the key was not replaced")
 	}
 }
+
+// Whose name has no domain may be written to by address, too: an answer to all does.
+func TestReplyToAllFetchesKeys(t *testing.T) {
+	s := startSystem(t, t.TempDir())
+	for _, person := range []string{"alice", "bob", "carol"} {
+		s.join(person)
+	}
+	s.client("alice", "", "send", "bob", "--cc", "carol", "hello")
+	s.client("carol", "", "reply", "--all", "1", "hello to you, too")
+	if got := s.client("bob", "", "read", "2"); !strings.Contains(got, "to you, too") {
+		t.Errorf("%q", got)
+	}
+}
