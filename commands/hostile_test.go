@@ -372,3 +372,21 @@ func TestInboxWithoutTOP(t *testing.T) {
 		t.Errorf("%d\n%s%s", code, out, stderr)
 	}
 }
+
+// The name of somebody else than the account's owner stays readable.
+func TestSendmailKeepsTheName(t *testing.T) {
+	s := startSystem(t, t.TempDir())
+	s.pair()
+	s.must("alice", "alice's secret\n", "login", "alice", "--password-file", "-", "--store", "--smtp", s.addr["smtp"], "--pop3", s.addr["pop3"])
+	for i, c := range [][2]string{
+		{"From: =?utf-8?q?J=C3=BCrgen?= <j@y.example>\n", "Jürgen <j@y.example> <alice@localhost>"},
+		{"From: \"B, C\" <b@y.example>\n", "B, C <b@y.example> <alice@localhost>"},
+		{"From: <b@y.example>\n", "b@y.example <alice@localhost>"},
+		{"", "alice@localhost"},
+	} {
+		s.must("alice", c[0]+"To: bob\nSubject: x\n\nx\n", "sendmail", "-t", "-i")
+		if got := s.client("bob", "", "read", fmt.Sprint(i+1)); !strings.HasPrefix(got, "From: "+c[1]+"\n") {
+			t.Errorf("%q became %q", c[0], got)
+		}
+	}
+}

@@ -252,7 +252,10 @@ func (m *submitted) setFrom(a account) {
 	if strings.EqualFold(m.header.Sender(), a.address) {
 		return
 	}
-	from := message.Address{Name: strings.Trim(m.header.Get("From"), "<>"), Address: a.address}
+	from := message.Address{Address: a.address}
+	if m.header.Get("From") != "" && len(m.header.From) > 0 {
+		from.Name = m.header.From[0].String()
+	}
 	m.fields = slices.DeleteFunc(m.fields, func(f string) bool { return isField(f, "From") })
 	m.fields = append(m.fields, "From: "+from.Encode()+"\r\n")
 }
