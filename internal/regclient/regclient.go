@@ -175,7 +175,10 @@ func (c *Client) do(ctx context.Context, method, path string, content []byte) (*
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
-	if err == nil && len(body) > maxAnswer {
+	switch {
+	case err != nil:
+		err = fmt.Errorf("the answer of %s: %w", c.Address, err)
+	case len(body) > maxAnswer:
 		err = fmt.Errorf("%s answers with more than %d octets", c.Address, maxAnswer)
 	}
 	return response, body, err
