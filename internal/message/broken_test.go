@@ -219,3 +219,12 @@ func TestStoreKeepsWhatIsWithin(t *testing.T) {
 		t.Errorf("within: %s", out.String())
 	}
 }
+
+// A byte order mark is no part of a text.
+func TestByteOrderMark(t *testing.T) {
+	for _, raw := range []string{"Content-Type: text/plain; charset=utf-8\n\n\ufefftext\n", "Content-Type: text/html\n\n\ufeff<p>text</p>\n"} {
+		if body, _ := bodyOf(t, raw); body.Text != "text\n" {
+			t.Errorf("%q", body.Text)
+		}
+	}
+}

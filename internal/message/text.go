@@ -112,7 +112,7 @@ func (r *renderer) addText(p *Part) error {
 		text += fmt.Sprintf("\n[the rest can't be read: %v]\n", err)
 	}
 	r.octets += len(text)
-	text = strings.ReplaceAll(validUTF8(text), "\r\n", "\n")
+	text = strings.TrimPrefix(strings.ReplaceAll(validUTF8(text), "\r\n", "\n"), "\ufeff")
 	r.blocks = append(r.blocks, block{text, p.Type == "text/html", p.Alternatives})
 	r.skip(p.Body)
 	return nil
