@@ -11,6 +11,7 @@ import (
 type token struct {
 	flag  string   // its name; "" for a word
 	words []string // as they were typed
+	bare  bool     // a flag whose value is missing, at the end of the line
 }
 
 // level is the application or a subcommand on the command line.
@@ -19,6 +20,7 @@ type level struct {
 	flags    []cli.Flag
 	commands []*cli.Command
 	given    []string // flags, with their values
+	bare     bool     // the last of them lacks its value
 }
 
 // permute puts the flags of each command right after its name: cli takes a flag
@@ -55,6 +57,7 @@ func permute(app *cli.App, args []string) []string {
 		default:
 			at := owner(levels, t.flag)
 			at.given = append(at.given, t.words...)
+			at.bare = t.bare
 		}
 	}
 	// An unknown subcommand is reported, rather than explained.
@@ -64,6 +67,9 @@ func permute(app *cli.App, args []string) []string {
 	var out []string
 	for _, l := range levels {
 		out = append(append(out, l.name), l.given...)
+		if l.bare {
+			return out // or what follows, "--" even, would be the value
+		}
 	}
 	if len(arguments) > 0 {
 		out = append(append(out, "--"), arguments...)
@@ -92,9 +98,10 @@ func tokenize(app *cli.App, args []string) (tokens []token, rest []string) {
 		if name == "" {
 			t.flag = arg // only dashes: no flag of anybody's
 		}
-		if withValue[name] && !hasValue && i+1 < len(args) {
+		if withValue[name] && !hasValue {
 			i++
-			t.words = append(t.words, args[i])
+			t.bare = i == len(args)
+			t.words = append(t.words, args[i:min(i+1, len(args))]...)
 		}
 		tokens = append(tokens, t)
 	}
