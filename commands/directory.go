@@ -133,16 +133,26 @@ func (d *directories) connect(a regclient.Address, home bool) (*regclient.Client
 
 // checkServerKey wants the fingerprint that --server-key gives, if it is given.
 func (d *directories) checkServerKey(a regclient.Address, key *rsa.PublicKey) error {
-	if want := d.c.String("server-key"); d.c.IsSet("server-key") && !sameFingerprint(want, hybrid.Fingerprint(key)) {
-		return fmt.Errorf("%w: the key of %s has the fingerprint %s, and not that of --server-key", hybrid.ErrNotAuthentic, a, hybrid.Fingerprint(key))
+	if !d.c.IsSet("server-key") {
+		return nil
 	}
-	return nil
+	same, err := sameFingerprint(d.c, "server-key", key)
+	if err == nil && !same {
+		err = fmt.Errorf("%w: the key of %s has the fingerprint %s, and not that of --server-key", hybrid.ErrNotAuthentic, a, hybrid.Fingerprint(key))
+	}
+	return err
 }
 
-// sameFingerprint compares fingerprints as people type them.
-func sameFingerprint(a, b string) bool {
-	plain := strings.NewReplacer(" ", "", ":", "")
-	return strings.EqualFold(plain.Replace(a), plain.Replace(b))
+// sameFingerprint tells whether a key has the fingerprint that a flag gives, as
+// people type it. What can't be one, a line of xm key list say, is wrong usage,
+// and no sign of a wrong key.
+func sameFingerprint(c *cli.Context, flag string, key *rsa.PublicKey) (bool, error) {
+	given, err := mailclient.ParseFingerprint(c.String(flag))
+	if err != nil {
+		return false, usageErrorf("--%s: %v", flag, err)
+	}
+	shown, err := mailclient.ParseFingerprint(hybrid.Fingerprint(key))
+	return given == shown, err
 }
 
 // pin keeps the key of a server that was not known.

@@ -100,12 +100,15 @@ func runKeyVerify(c *cli.Context, ring *keyring.Ring) error {
 		return err
 	}
 	shown := hybrid.Fingerprint(key)
-	same := sameFingerprint(c.String("fingerprint"), shown)
-	if !c.IsSet("fingerprint") {
+	var same bool
+	if c.IsSet("fingerprint") {
+		same, err = sameFingerprint(c, "fingerprint", key)
+	} else {
 		say(c, "the key of %s has the fingerprint\n    %s", name, shown)
-		if same, err = confirm(c, fmt.Sprintf("Does %s say the same? (yes/no) ", name), "--fingerprint FINGERPRINT, with the one that "+name+" gives"); err != nil {
-			return err
-		}
+		same, err = confirm(c, fmt.Sprintf("Does %s say the same? (yes/no) ", name), "--fingerprint FINGERPRINT, with the one that "+name+" gives")
+	}
+	if err != nil {
+		return err
 	}
 	if !same {
 		return fmt.Errorf("%w: the key of %s has the fingerprint %s, which is another; nothing was changed", hybrid.ErrNotAuthentic, name, shown)

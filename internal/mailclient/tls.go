@@ -68,9 +68,9 @@ func (s Server) Text(protocol string) string {
 }
 
 // ParseFingerprint reads a SHA-256 as programs print it: hex digits of either
-// case, with or without colons.
+// case, with or without colons or white space.
 func ParseFingerprint(s string) (string, error) {
-	digits := strings.ToLower(strings.ReplaceAll(s, ":", ""))
+	digits := strings.ToLower(strings.Join(strings.Fields(strings.ReplaceAll(s, ":", " ")), ""))
 	if sum, err := hex.DecodeString(digits); err != nil || len(sum) != sha256.Size {
 		return "", fmt.Errorf("%q is not a SHA-256 fingerprint: 64 hex digits", s)
 	}
