@@ -26,7 +26,10 @@ func userInvite() *cli.Command {
 			&cli.StringFlag{Name: "revoke", Usage: "take the code with this `ID` back"},
 			jsonFlag(),
 		},
-		Action: withUsers(0, 0, true, runUserInvite),
+		Action: func(c *cli.Context) error {
+			create := !c.Bool("list") && !c.IsSet("revoke") // a wrong directory has no codes, either
+			return withUsers(0, 0, create, runUserInvite)(c)
+		},
 	}
 }
 
