@@ -144,6 +144,7 @@ func TestFailures(t *testing.T) {
 	for content, want := range map[string]string{
 		"hostname = 1":                                        "hostname",
 		"hostname = \"\"":                                     "hostname",
+		"data_dir = \"\"":                                     "data_dir can't be empty",
 		"a = b":                                               "line 1",
 		"\nhostnam = \"x\"":                                   `unknown setting "hostnam"`,
 		"[smtp]\nmaxsize = 1":                                 `unknown setting "smtp.maxsize"`,

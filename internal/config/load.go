@@ -106,7 +106,7 @@ func (c *Config) unknown(key string) error {
 }
 
 func (c *Config) resolvePaths(dir string, md toml.MetaData) {
-	if md.IsDefined("data_dir") {
+	if md.IsDefined("data_dir") && c.DataDir != "" { // which check refuses
 		c.DataDir = under(dir, c.DataDir)
 	}
 	if md.IsDefined("regd", "keys") {
