@@ -13,7 +13,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"xm/hybrid"
 	"xm/internal/disk"
+	"xm/internal/keyring"
 	"xm/internal/mailclient"
 	"xm/internal/maildir"
 )
@@ -49,8 +51,11 @@ func (d *doctor) dataDir() bool {
 	case errors.Is(err, fs.ErrNotExist):
 		d.say(levelWarning, "data directory", "xm user add, or xm serve, makes it", "%s does not exist", dir)
 		return false
-	case err != nil || !st.IsDir():
-		d.say(levelProblem, "data directory", "set data_dir to a directory", "%s is none: %v", dir, err)
+	case err != nil:
+		d.say(levelProblem, "data directory", "", "%v", err)
+		return false
+	case !st.IsDir():
+		d.say(levelProblem, "data directory", "set data_dir to a directory", "%s is none", dir)
 		return false
 	}
 	if err := unix.Access(dir, unix.R_OK|unix.W_OK|unix.X_OK); err != nil {
@@ -109,7 +114,7 @@ func (d *doctor) keys() {
 	key := filepath.Join(d.cfg.Regd.Keys, "key.priv")
 	if _, err := os.Stat(key); errors.Is(err, fs.ErrNotExist) {
 		if d.cfg.Regd.Listen != "" {
-			d.say(levelWarning, "keys", "xm init, or xm serve, makes it", "the registration server has no %s", key)
+			d.say(levelWarning, "keys", "xm serve, or xm regd, makes it", "the registration server has no %s", key)
 		}
 		return
 	}
@@ -119,6 +124,36 @@ func (d *doctor) keys() {
 		return
 	}
 	d.private(key, dir)
+	d.keyPair(key)
+}
+
+// keyPair tells whether the registration server can use its key, and whether
+// key.pub, whose fingerprint the users are given, is that key's.
+func (d *doctor) keyPair(file string) {
+	ring, err := keyring.Open(d.cfg.Regd.Keys, nil)
+	if err != nil {
+		d.say(levelProblem, "keys", "", "%v", err)
+		return
+	}
+	defer ring.Close()
+	key, err := ring.Private()
+	if errors.Is(err, hybrid.ErrPassphraseNeeded) {
+		return // xm serve asks for it
+	}
+	if err != nil {
+		d.say(levelProblem, "keys", "put "+file+" back from a backup; if there is none, move it away: xm serve makes another, whose fingerprint all users have to compare",
+			"the registration server can't start: %v", err)
+		return
+	}
+	pub := filepath.Join(d.cfg.Regd.Keys, "key.pub")
+	mend := "move " + pub + " away: xm serve makes it again"
+	switch public, err := ring.Public(keyring.Own); {
+	case errors.Is(err, keyring.ErrNotFound): // likewise
+	case err != nil:
+		d.say(levelProblem, "keys", mend, "%v", err)
+	case !public.Equal(&key.PublicKey):
+		d.say(levelProblem, "keys", mend, "%s is not that of %s: users would compare a wrong fingerprint", pub, file)
+	}
 }
 
 // tlsKey may be a group's, as certbot has it.
