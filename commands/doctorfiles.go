@@ -65,7 +65,9 @@ func (d *doctor) dataDir() bool {
 	if st.Mode().Perm()&0o077 != 0 {
 		d.say(levelWarning, "data directory", "chmod 700 "+dir, "other users of this machine can get into %s", dir)
 	}
-	d.private(filepath.Join(dir, "users.txt"), st)
+	for _, name := range secretFiles {
+		d.private(filepath.Join(dir, name), st)
+	}
 	var fileSystem unix.Statfs_t
 	if err := unix.Statfs(dir, &fileSystem); err != nil {
 		d.say(levelProblem, "disk", "", "%s: %v", dir, err)

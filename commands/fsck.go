@@ -3,7 +3,10 @@ package commands
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -49,6 +52,7 @@ func runFsck(o operator) error {
 	users, maildrops, err := checkUsers(o)
 	problems = append(problems, users...)
 	for _, check := range []func() ([]maildir.Problem, error){
+		func() ([]maildir.Problem, error) { return checkModes(o.cfg.DataDir, c.Bool("repair")) },
 		func() ([]maildir.Problem, error) { return checkMaildrops(store, maildrops, c.Bool("repair")) },
 		func() ([]maildir.Problem, error) { return checkLeftOvers(o.cfg.DataDir, c.Bool("repair")) },
 	} {
@@ -117,6 +121,34 @@ func checkUsers(o operator) (problems []maildir.Problem, maildrops map[string]bo
 		}
 	}
 	return problems, maildrops, nil
+}
+
+// secretFiles are the files of the data directory that hold records, keys, codes
+// or mail. xm makes them their owner's alone; a copy may have lost that.
+var secretFiles = []string{"users.txt", "users.settings", "users.former", "users.invites", userdb.BrokenLines, ".decoy.key", maildir.JournalName}
+
+// checkModes finds those that others may read.
+func checkModes(dataDir string, repair bool) (problems []maildir.Problem, err error) {
+	for _, name := range secretFiles {
+		file := filepath.Join(dataDir, name)
+		st, err := os.Stat(file)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return problems, err
+		}
+		perm := st.Mode().Perm()
+		if perm&0o077 == 0 || !st.Mode().IsRegular() {
+			continue
+		}
+		p := maildir.Problem{Path: name, What: fmt.Sprintf("others may use it: mode %#o", perm)}
+		if repair {
+			p.Mended(fmt.Sprintf("changed to mode %#o", perm&^0o077), os.Chmod(file, perm&^0o077))
+		}
+		problems = append(problems, p)
+	}
+	return problems, nil
 }
 
 // checkMaildrops checks those that are somebody's, and all others that are there.
