@@ -20,6 +20,7 @@ var (
 	// What it holds may not be its sender's, who must not learn anything of it.
 	errForeign = errors.New("the payload holds no request that is known here")
 	errTooMany = errors.New("too many registrations from your address, try again later")
+	errInvite  = errors.New("this server wants an invite: xm register --invite CODE, with the code that its operator gives")
 	// One text for a name that does not exist, one without a key or disabled, and a
 	// wrong signature.
 	errUnsigned = errors.New("there is no such user, or this is not signed with the user's key")
@@ -167,6 +168,9 @@ func (h *handler) add(ctx context.Context, o order) error {
 	}
 	if h.Policy == Closed {
 		return refuse(errors.New("this server registers nobody: ask its operator"))
+	}
+	if h.Policy == Invite && o.Invite == "" {
+		return refuse(errInvite) // which guesses at nothing
 	}
 	if err := h.challenges.use(o.Challenge); err != nil {
 		return refuse(err)

@@ -156,7 +156,7 @@ func TestPolicies(t *testing.T) {
 		return c.sign(r, newKey(), nil)
 	}
 	refused := "-ERR " + userdb.ErrInvite.Error()
-	c.want(invited("alice", ""), refused)
+	c.want(invited("alice", ""), "-ERR "+errInvite.Error())
 	c.want(invited("alice", "AAAAA-AAAAA-AAAAA-AAAAA"), refused)
 	c.want(invited("alice", code), "+OK registered")
 	c.want(invited("bob", code), refused)
