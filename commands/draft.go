@@ -50,7 +50,7 @@ func runSendDraft(c *cli.Context) error {
 		return err
 	}
 	if err := o.findKeys(); err != nil {
-		return err
+		return unsent(err)
 	}
 	return sendDraft(o, path)
 }

@@ -255,10 +255,15 @@ func findKeys(c *cli.Context, a account, ring *keyring.Ring, to []recipient) err
 			missing = append(missing, fmt.Errorf("%s: %w", to[i].address, err))
 		}
 	}
-	if missing != nil {
-		return fmt.Errorf("nothing was sent: %w", errors.Join(missing...))
+	return errors.Join(missing...)
+}
+
+// unsent is the error, if there is one, of what keeps a message from all recipients.
+func unsent(err error) error {
+	if err == nil {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("nothing was sent: %w", err)
 }
 
 // mailKey finds the key that mail to a recipient is encrypted for. One that is

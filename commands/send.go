@@ -124,7 +124,7 @@ func (l *composer) send() error {
 		return l.problem
 	}
 	o := &outgoing{c: c, account: l.account, plain: c.Bool("plain"), to: l.to}
-	if err := errors.Join(o.findKeys(), l.attach()); err != nil {
+	if err := errors.Join(unsent(o.findKeys()), l.attach()); err != nil {
 		return err
 	}
 	spool, cleanUp := newSpool()

@@ -156,7 +156,7 @@ func bareNames(list []message.Address) (all []message.Address) {
 func (o *outgoing) chooseKeys(encrypt string) error {
 	err := o.findKeys()
 	if err == nil || encrypt == "always" || !errors.Is(err, keyring.ErrNotFound) {
-		return err
+		return unsent(err)
 	}
 	o.plain = true
 	say(o.c, "NOT encrypted: %v", err)
