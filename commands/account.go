@@ -70,7 +70,7 @@ func loadNamedAccount(c *cli.Context, name string) (account, error) {
 		}
 	}
 	if a.User == "" {
-		return account{}, usageErrorf("who are you on the server? Run xm login, or say --user NAME")
+		return account{}, usageErrorf("who are you on the server? Run xm login, or say --account or --user NAME")
 	}
 	if a.Keys != "" && !c.IsSet("keys") {
 		if err := c.Set("keys", a.Keys); err != nil {

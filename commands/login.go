@@ -136,6 +136,9 @@ func noAccount(name string, all config.Accounts) error {
 	if len(all.Accounts) == 0 {
 		return fmt.Errorf("%w: there is no account: see xm login", errNotFound)
 	}
+	if name == "" {
+		return fmt.Errorf("%w: no account is the default: name one, of %s", errNotFound, accountNames(all))
+	}
 	return fmt.Errorf("%w: there is no account %q; there is %s", errNotFound, name, accountNames(all))
 }
 
