@@ -145,13 +145,16 @@ func newSetup(c *cli.Context) (*setup, error) {
 
 // refuse returns an error if something would be overwritten.
 func (s *setup) refuse() error {
-	files := []string{s.file}
+	files, mend := []string{s.file}, ""
 	if s.selfSigned {
 		files = append(files, s.cert, s.key)
 	}
 	for _, f := range files {
+		if f != s.file {
+			mend = fmt.Sprintf(": --tls-cert %s --tls-key %s keeps the certificate; move both files away, and another is made", s.cert, s.key)
+		}
 		if _, err := os.Lstat(f); err == nil {
-			return fmt.Errorf("%s is there already, and nothing is overwritten", f)
+			return fmt.Errorf("%s is there already, and nothing is overwritten%s", f, mend)
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
