@@ -140,8 +140,8 @@ func (b *copier) entries(from string, f func(fs.DirEntry) error) error {
 		return err
 	}
 	for _, e := range entries {
-		if err := b.c.Context.Err(); err != nil {
-			return err
+		if b.c.Context.Err() != nil {
+			return errInterrupted
 		}
 		if !e.IsDir() && !e.Type().IsRegular() || strings.HasPrefix(e.Name(), safefile.TempPrefix) || e.Name() == maildir.JournalName || e.Name() == disk.LostAndFound {
 			continue

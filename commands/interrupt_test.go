@@ -1,6 +1,7 @@
 package commands_test
 
 import (
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -94,5 +95,44 @@ func TestInterruptedWhileWriting(t *testing.T) {
 	err = cmd.Wait()
 	if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(stderr.String(), "interrupted") {
 		t.Errorf("%v, exit code %d, %q", err, code, stderr.String())
+	}
+}
+
+// An import that is broken off tells how much of it is there: once more, and that
+// is there twice.
+func TestInterruptedImport(t *testing.T) {
+	dir := t.TempDir()
+	run := func(args ...string) *exec.Cmd {
+		cmd := exec.Command("xm", args...)
+		cmd.Dir = dir
+		return cmd
+	}
+	add := run("user", "add", "alice", "--password-file", "-")
+	add.Stdin = strings.NewReader("secret\n")
+	if out, err := add.CombinedOutput(); err != nil {
+		t.Fatal(err, string(out))
+	}
+	cmd := run("mailbox", "import", "alice", "-")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	// When it is written, the first message is there.
+	second := strings.Repeat(strings.Repeat("x", 63)+"\n", 4<<20/64)
+	if _, err := io.WriteString(in, "From x\n\none\n\nFrom x\n\n"+second); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Wait()
+	in.Close()
+	if want := "-: interrupted; the messages before it, 1 of them, are imported"; !strings.Contains(stderr.String(), want) {
+		t.Errorf("%q, want %q", stderr.String(), want)
 	}
 }

@@ -98,7 +98,7 @@ func runImport(c *cli.Context) error {
 		}
 		n, err := read(c, from, add)
 		if err != nil {
-			return interrupted(c.Context, fmt.Errorf("%s: %w; the messages before it, %d of them, are imported", from, err, n))
+			return fmt.Errorf("%s: %w; the messages before it, %d of them, are imported", from, interrupted(c.Context, err), n)
 		}
 		say(c, "imported %d messages", n)
 		return nil
@@ -228,7 +228,7 @@ func runExport(c *cli.Context) error {
 		if err == nil {
 			say(c, "exported %d messages", n)
 		}
-		return interrupted(c.Context, err)
+		return err
 	})
 }
 
@@ -265,7 +265,11 @@ func exportMaildir(c *cli.Context, cfg config.Config, drop *maildir.Maildrop, to
 	}
 	store.NoJournal = true // the directory is not a store's
 	defer store.Close()
-	return eachMessage(c, drop, func(message io.Reader) error { return deliver(store, filepath.Base(to), message) })
+	n, err = eachMessage(c, drop, func(message io.Reader) error { return deliver(store, filepath.Base(to), message) })
+	if _, missing := os.Lstat(to); err != nil && missing == nil {
+		err = fmt.Errorf("%w\n%s has a part of the mail: remove it before you try again", err, to)
+	}
+	return n, err
 }
 
 // eachMessage calls f for each message that has not been deleted meanwhile.
@@ -277,8 +281,8 @@ func eachMessage(c *cli.Context, drop *maildir.Maildrop, f func(io.Reader) error
 	p := newProgress(c, total)
 	defer p.finish()
 	for i := range drop.Len() {
-		if err := c.Context.Err(); err != nil {
-			return n, err
+		if c.Context.Err() != nil {
+			return n, errInterrupted
 		}
 		message, err := drop.OpenWire(i)
 		if errors.Is(err, fs.ErrNotExist) {

@@ -44,7 +44,7 @@ func runRestore(c *cli.Context) error {
 		return err
 	}
 	if err := b.restoreAll(cfg, from); err != nil {
-		return interrupted(c.Context, err)
+		return err
 	}
 	say(c, "%d files are restored, the mail to %s", b.files, cfg.DataDir)
 	return nil
