@@ -189,10 +189,17 @@ func TestMetricsCardinality(t *testing.T) {
 	}
 }
 
+// wantHealth waits for it: the servers look at users.txt again after usersFresh.
 func (s *system) wantHealth(status int, pattern string) {
 	s.t.Helper()
-	if got, text := s.get("/healthz"); got != status || !regexp.MustCompile(pattern).MatchString(text) {
-		s.t.Errorf("/healthz: %d %q, want %d %s", got, text, status, pattern)
+	for deadline := time.Now().Add(patience); ; runtime.Gosched() {
+		got, text := s.get("/healthz")
+		if got == status && regexp.MustCompile(pattern).MatchString(text) {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("/healthz: %d %q, want %d %s", got, text, status, pattern)
+		}
 	}
 }
 
