@@ -100,8 +100,24 @@ func TestLineSetAsideKeepsItsName(t *testing.T) {
 	if err := db.Add(ctx, record(t, "carol")); err != nil {
 		t.Error(err)
 	}
+	// Neither does their mail come back to its senders, nor is a password wrong.
+	if _, known, err := db.Find("alice", "localhost"); known || err == nil || !strings.Contains(err.Error(), BrokenLines) {
+		t.Errorf("mail: %v, %v", known, err)
+	}
+	if _, right, err := db.Authenticate(ctx, "alice", "secret"); right || err == nil {
+		t.Errorf("a login: %v, %v", right, err)
+	}
 	write(t, dir, BrokenLines, "")
+	if _, known, err := db.Find("alice", "localhost"); known || err != nil {
+		t.Errorf("nobody's mail: %v, %v", known, err)
+	}
 	if err := db.Add(ctx, record(t, "alice")); err != nil {
 		t.Error(err)
+	}
+	if err := os.Remove(filepath.Join(dir, BrokenLines)); err != nil {
+		t.Fatal(err)
+	}
+	if _, known, err := db.Find("alice", "localhost"); !known || err != nil {
+		t.Errorf("after it was removed: %v, %v", known, err)
 	}
 }

@@ -66,7 +66,7 @@ func brokenLines(lines []string) (broken []BrokenLine) {
 
 // SetAside moves the broken lines of users.txt to the end of .users.txt.broken,
 // durably: at worst, a crash leaves them in both. It returns those it has moved.
-// Nobody is given a name on them as long as they are there.
+// Nobody is given a name on them as long as they are there, and mail for it has to wait.
 func (db *DB) SetAside(ctx context.Context) (broken []BrokenLine, err error) {
 	err = db.update(ctx, func(s *snapshot) ([]string, error) {
 		broken = brokenLines(s.lines)

@@ -190,7 +190,8 @@ func (db *DB) settleInvites() error {
 		if err != nil {
 			return err
 		}
-		used := slices.ContainsFunc(s.names(), func(n Name) bool { return n.String() == invite.name })
+		used := slices.ContainsFunc(s.records, func(r Record) bool { return r.Name.String() == invite.name }) ||
+			slices.ContainsFunc(s.lost, func(l lost) bool { return l.name.String() == invite.name })
 		invite.name = ""
 		settled[i] = invite.String()
 		if used {

@@ -20,7 +20,7 @@ type snapshot struct {
 	records     []Record
 	broken      []error        // one for each line that can't be read
 	badSettings []error        // one for each line of users.settings that can't be read, or is nobody's
-	lost        []lost         // whose lines those are, as far as can be told
+	lost        []lost         // whose lines those are, as far as can be told, and those that were set aside
 	folded      map[string]int // the first of the records with a folded name
 	next        []int          // for each record, another with the same folded name, or -1
 
@@ -33,8 +33,9 @@ type snapshot struct {
 
 // lost is a user whose line can't be read.
 type lost struct {
-	name Name
-	err  error // of the line
+	name  Name
+	err   error // of the line
+	aside bool  // it is in BrokenLines
 }
 
 // version tells one content of the file from another. The zero version is that
@@ -113,12 +114,13 @@ func (s *snapshot) changed() time.Time {
 }
 
 // read reads the files, for writers too. The settings come first: Remove removes
-// the user before them, so that no disabled user is seen without.
+// the user before them, so that no disabled user is seen without. The lines that
+// SetAside moves come last: it puts them there before it takes them away.
 func (db *DB) read() (*snapshot, error) {
 	s := &snapshot{versions: map[string]version{}, settings: map[string]setting{}}
 	s.looked.Store(int64(sinceStart()))
 	content := map[string]string{}
-	for _, name := range []string{settingsName, fileName} {
+	for _, name := range []string{settingsName, fileName, BrokenLines} {
 		var err error
 		if content[name], s.versions[name], err = readFile(db.root, name); err != nil {
 			return nil, err
@@ -128,6 +130,7 @@ func (db *DB) read() (*snapshot, error) {
 		return nil, err
 	}
 	s.parse(content[fileName])
+	s.parseAside(content[BrokenLines])
 	s.parseSettings(content[settingsName])
 	s.aliases = db.aliases.with(s)
 	return s, nil
@@ -137,6 +140,9 @@ func (db *DB) read() (*snapshot, error) {
 // it about, nobody must lose mail, get in, or be given a name that is in it.
 func (db *DB) notGone(versions map[string]version) error {
 	for name, v := range versions {
+		if name == BrokenLines { // a person removes it
+			continue
+		}
 		if v != (version{}) {
 			db.seen.Store(name, true)
 		} else if _, was := db.seen.Load(name); was {
@@ -189,10 +195,22 @@ func (s *snapshot) parse(content string) {
 		err = fmt.Errorf("%s, line %d: %w", fileName, i+1, err)
 		s.broken = append(s.broken, err)
 		if name, ok := likelyName(line); ok && unreadable {
-			s.lost = append(s.lost, lost{name, err})
+			s.lost = append(s.lost, lost{name, err, false})
 		}
 	}
 }
+
+// parseAside takes note of whose lines were set aside: until a person has looked at
+// them, they are those users' all the same.
+func (s *snapshot) parseAside(content string) {
+	for _, line := range splitLines(content) {
+		if name, ok := likelyName(line); ok {
+			s.lost = append(s.lost, lost{name, errAside, true})
+		}
+	}
+}
+
+var errAside = errors.New("it was set aside in " + BrokenLines + ": mend it and move it back, or remove it")
 
 func (s *snapshot) index(r Record) error {
 	if len(s.exactly(r.Name)) > 0 {
@@ -264,18 +282,6 @@ func (s *snapshot) unreadable(local string, groups [][]string) error {
 		}
 	}
 	return nil
-}
-
-// names are all names in the file, on broken lines too.
-func (s *snapshot) names() []Name {
-	var names []Name
-	for _, l := range s.lost {
-		names = append(names, l.name)
-	}
-	for _, r := range s.records {
-		names = append(names, r.Name)
-	}
-	return names
 }
 
 func firstField(line string) string {

@@ -21,7 +21,7 @@ type claim struct {
 }
 
 // claimed collects what stands in the way of wanted names: users, on lines that
-// can't be read too, and aliases, but for those of one user, if any.
+// can't be read or were set aside too, and aliases, but for those of one user, if any.
 func (db *DB) claimed(s *snapshot, but Name, wanted []Name) *claims {
 	c := &claims{db, make(map[string][]claim, len(wanted))}
 	for _, n := range wanted {
@@ -29,8 +29,15 @@ func (db *DB) claimed(s *snapshot, but Name, wanted []Name) *claims {
 			c.by[look] = nil
 		}
 	}
-	for _, n := range s.names() {
-		c.add(n, "%[1]s exists")
+	for _, l := range s.lost {
+		why := "%[1]s exists"
+		if l.aside {
+			why = "a line of %[1]s is in " + BrokenLines + "; mend it and move it back, or remove it"
+		}
+		c.add(l.name, why)
+	}
+	for _, r := range s.records {
+		c.add(r.Name, "%[1]s exists")
 	}
 	for _, a := range s.aliases {
 		if a.owner == (Name{}) || a.owner != but {
@@ -41,17 +48,8 @@ func (db *DB) claimed(s *snapshot, but Name, wanted []Name) *claims {
 }
 
 // addLeft adds what is left of users who are not in the file: maildrops, and links
-// to some, and the lines that SetAside has moved.
+// to some.
 func (c *claims) addLeft() error {
-	lines, err := c.db.readLines(BrokenLines)
-	if err != nil {
-		return err
-	}
-	for _, line := range lines {
-		if n, ok := likelyName(line); ok {
-			c.add(n, "a line of %[1]s is in "+BrokenLines+"; mend it and move it back, or remove it")
-		}
-	}
 	entries, err := disk.ReadDir(c.db.root, ".")
 	if err != nil {
 		return err
