@@ -22,7 +22,8 @@ func userImport() *cli.Command {
 		Description: "FILE holds lines of users.txt, of the original's userinfo (\"name password\") or of Dovecot's\n" +
 			"passwd-file (\"name:{SCHEME}password\", the schemes PLAIN, SCRAM-SHA-256 and SSHA256); - is\n" +
 			"standard input. Empty lines, and those that begin with #, are passed over. Passwords in\n" +
-			"clear are hashed. What is wrong is told for each line.",
+			"clear are hashed; whom Dovecot has as nologin is disabled. What is wrong is told for each\n" +
+			"line.",
 		Flags:  []cli.Flag{&cli.BoolFlag{Name: "n", Usage: "only tell what would be done"}},
 		Action: withUsers(1, 1, true, runUserImport),
 	}
@@ -53,8 +54,15 @@ func runUserImport(o operator) error {
 	}
 	if dry {
 		say(o.c, "%d users would be added", len(all))
-	} else {
-		say(o.c, "added %d users", len(all))
+		return nil
+	}
+	say(o.c, "added %d users", len(all))
+	for _, i := range all {
+		if i.entry.Disabled {
+			if err := o.set(i.entry.Record.Name, disable(true)); err != nil {
+				return fmt.Errorf("%s is not disabled: %w", i.entry.Record.Name, err)
+			}
+		}
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -14,16 +15,18 @@ import (
 type Entry struct {
 	Record   Record
 	Password string // "" if the record is complete
+	Disabled bool   // nobody is to log in
 }
 
 // ParseEntry reads a line of
 //
 //   - users.txt;
 //   - the original's userinfo: "name password", in clear;
-//   - a passwd-file of Dovecot's: "name:{SCHEME}password", and more fields that
-//     are not looked at. The schemes are PLAIN, CLEAR, CLEARTEXT, SCRAM-SHA-256,
-//     and SSHA256 with a salt of printable ASCII, which is what the original's
-//     records are.
+//   - a passwd-file of Dovecot's: "name:{SCHEME}password:uid:gid::home::extra", of
+//     which what follows the password may be missing, and is looked at for nologin
+//     among the extra fields. The schemes are PLAIN, CLEAR, CLEARTEXT,
+//     SCRAM-SHA-256, and SSHA256 with a salt of printable ASCII, which is what the
+//     original's records are.
 //
 // Which one it is, the character that ends the name tells: no name holds a comma,
 // a colon or a space. ok is false for an empty line and a remark.
@@ -51,7 +54,7 @@ func parseUserinfo(line string) (Entry, error) {
 		return Entry{}, errors.New("a line of userinfo has a name and a password")
 	}
 	name, err := ParseName(words[0])
-	return Entry{Record{Name: name}, words[1]}, err
+	return Entry{Record: Record{Name: name}, Password: words[1]}, err
 }
 
 func parsePasswd(user, rest string) (Entry, error) {
@@ -59,12 +62,12 @@ func parsePasswd(user, rest string) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
-	field, _, _ := strings.Cut(rest, ":")
+	field, others, _ := strings.Cut(rest, ":")
 	scheme, value, found := strings.Cut(strings.TrimPrefix(field, "{"), "}")
 	if !found || field[0] != '{' {
 		return Entry{}, errors.New("the password has no {SCHEME}")
 	}
-	e := Entry{Record: Record{Name: name}}
+	e := Entry{Record: Record{Name: name}, Disabled: isNologin(others)}
 	switch scheme = strings.ToUpper(scheme); scheme {
 	case "PLAIN", "CLEAR", "CLEARTEXT":
 		if e.Password = value; value == "" {
@@ -79,6 +82,16 @@ func parsePasswd(user, rest string) (Entry, error) {
 		err = fmt.Errorf("a password kept as %s can't be checked here: it has to be set anew", scheme)
 	}
 	return e, err
+}
+
+// isNologin looks at what follows the password: uid, gid, gecos, home, shell, and
+// the extra fields, which stand apart by blanks. nologin counts whatever its value is.
+func isNologin(others string) bool {
+	fields := strings.SplitN(others, ":", 6)
+	return slices.ContainsFunc(strings.Fields(fields[len(fields)-1]), func(extra string) bool {
+		name, _, _ := strings.Cut(extra, "=")
+		return len(fields) == 6 && name == "nologin"
+	})
 }
 
 // fromSCRAM reads ITERATIONS,SALT,STORED_KEY,SERVER_KEY.

@@ -68,6 +68,22 @@ func TestPasswd(t *testing.T) {
 	}
 }
 
+// Whom Dovecot does not let in is not let in here.
+func TestNologin(t *testing.T) {
+	for line, want := range map[string]bool{
+		"a:{PLAIN}secret":                                  false,
+		"a:{PLAIN}secret:1000:1000::/home/nologin":         false,
+		"a:{PLAIN}secret:1000:1000::/home/a:/sbin/nologin": false,
+		"a:{PLAIN}secret::::::nologin":                     true,
+		"a:{PLAIN}secret:1:1::/home/a::x=a:b nologin=y":    true,
+		"a:{PLAIN}secret::::::user=nologin":                false,
+	} {
+		if e, _, err := ParseEntry(line); err != nil || e.Disabled != want {
+			t.Errorf("%s: %v, %v", line, e.Disabled, err)
+		}
+	}
+}
+
 func FuzzEntry(f *testing.F) {
 	for _, line := range []string{
 		"bill@localhost.com 123456", "alice:{PLAIN}secret:1:2", "a:{SSHA256.hex}" + strings.Repeat("61", 36), "a,b," + strings.Repeat("0", 64),
