@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -127,11 +126,16 @@ func checkUsers(o operator) (problems []maildir.Problem, maildrops map[string]bo
 // or mail. xm makes them their owner's alone; a copy may have lost that.
 var secretFiles = []string{"users.txt", "users.settings", "users.former", "users.invites", userdb.BrokenLines, ".decoy.key", maildir.JournalName}
 
-// checkModes finds those that others may read.
+// checkModes finds those that others may read. A link leads elsewhere, which is not for
+// root to change.
 func checkModes(dataDir string, repair bool) (problems []maildir.Problem, err error) {
+	root, err := os.OpenRoot(dataDir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
 	for _, name := range secretFiles {
-		file := filepath.Join(dataDir, name)
-		st, err := os.Stat(file)
+		st, err := root.Lstat(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -144,7 +148,7 @@ func checkModes(dataDir string, repair bool) (problems []maildir.Problem, err er
 		}
 		p := maildir.Problem{Path: name, What: fmt.Sprintf("others may use it: mode %#o", perm)}
 		if repair {
-			p.Mended(fmt.Sprintf("changed to mode %#o", perm&^0o077), os.Chmod(file, perm&^0o077))
+			p.Mended(fmt.Sprintf("changed to mode %#o", perm&^0o077), root.Chmod(name, perm&^0o077))
 		}
 		problems = append(problems, p)
 	}
