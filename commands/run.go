@@ -59,7 +59,8 @@ func runServers(c *cli.Context, main string, services []service) error {
 		return err
 	}
 	hup := make(chan os.Signal, 1)
-	signal.Ignore(syscall.SIGHUP) // main has it for the end
+	signal.Ignore(syscall.SIGPIPE) // whoever reads the log may go, and the mail goes on
+	signal.Ignore(syscall.SIGHUP)  // main has it for the end
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
 

@@ -486,3 +486,38 @@ func (s *system) sendFile(service, name string) string {
 	}
 	return string(answer)
 }
+
+// A server outlives whoever reads its log.
+func TestNobodyReadsTheLog(t *testing.T) {
+	cmd := exec.Command("xm", "--data", t.TempDir(), "smtpd", "--listen", "127.0.0.1:0", "--log-level", "debug")
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	addr := ""
+	for in := bufio.NewScanner(stderr); addr == "" && in.Scan(); {
+		if r, _ := trace.Parse(in.Bytes()); r.Msg == "listening" {
+			addr = r.Get("addr")
+		}
+	}
+	stderr.Close()
+	for range 2 { // each has lines in the log
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Error(err)
+			break
+		}
+		io.WriteString(conn, "HELO a\r\nQUIT\r\n")
+		if said, err := io.ReadAll(conn); err != nil || !strings.Contains(string(said), "\n221 ") {
+			t.Errorf("%q, %v", said, err)
+		}
+		conn.Close()
+	}
+	cmd.Process.Signal(syscall.SIGTERM)
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+}
