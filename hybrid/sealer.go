@@ -150,7 +150,8 @@ func (w *sealing) fillIn(out io.WriteSeeker, src io.Reader) error {
 }
 
 // twice reads the message for the tag, and again for the ciphertext, which must
-// be the same piece by piece: somebody else may write to a file meanwhile.
+// be the same piece by piece: somebody else may write to a file meanwhile. What was
+// appended to it, a log say, after the first reading is left out.
 func (w *sealing) twice(src io.ReadSeeker) error {
 	start, err := src.Seek(0, io.SeekCurrent)
 	if err != nil {
@@ -169,7 +170,8 @@ func (w *sealing) twice(src io.ReadSeeker) error {
 	if err := w.writeHeader(); err != nil {
 		return err
 	}
-	err = pipeline(readPlain(src), func(p *piece) { w.encrypt(p); w.digits(p) }, func(p *piece) error {
+	again := io.LimitReader(src, w.total.octets)
+	err = pipeline(readPlain(again), func(p *piece) { w.encrypt(p); w.digits(p) }, func(p *piece) error {
 		if !w.first.same(p) {
 			return errChanged
 		}

@@ -180,9 +180,19 @@ func TestInputChangesBetweenPasses(t *testing.T) {
 	s := Sealer{Format: Signed, To: &me.PublicKey, From: me}
 	changed := bytes.Clone(message)
 	changed[3*pieceSize]++
-	for name, then := range map[string][]byte{"changed": changed, "shorter": message[:pieceSize], "longer": testMessage(9 * pieceSize)} {
+	for name, then := range map[string][]byte{"changed": changed, "shorter": message[:pieceSize]} {
 		if err := s.Seal(io.Discard, struct{ io.ReadSeeker }{&changing{Reader: bytes.NewReader(message), then: then}}); !errors.Is(err, errChanged) {
 			t.Errorf("sealing what was %s: %v", name, err)
+		}
+	}
+	// A log grows while it is sealed.
+	for _, size := range []int{0, 1, pieceSize, len(message)} {
+		var out bytes.Buffer
+		log := &changing{Reader: bytes.NewReader(message[:size]), then: testMessage(9 * pieceSize)}
+		if err := s.Seal(&out, struct{ io.ReadSeeker }{log}); err != nil {
+			t.Errorf("sealing what has grown from %d octets: %v", size, err)
+		} else if got, err := Open(out.Bytes(), me, &me.PublicKey); err != nil || !bytes.Equal(got, message[:size]) {
+			t.Errorf("opening what had %d octets: %d octets, %v", size, len(got), err)
 		}
 	}
 }
