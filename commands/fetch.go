@@ -61,7 +61,7 @@ func runFetch(c *cli.Context) error {
 		return err
 	}
 	defer local.close()
-	left := 0
+	left, undeleted := 0, 0
 	err = withMaildrop(c, a, func(p *mailclient.POP3) error {
 		list, err := p.List()
 		if err != nil {
@@ -74,10 +74,14 @@ func runFetch(c *cli.Context) error {
 		if left, err = fetchAll(c, a, p, incoming, local); err != nil {
 			return err
 		}
-		return deleteFetched(c, p, incoming, local)
+		undeleted, err = deleteFetched(c, p, incoming, local)
+		return err
 	})
-	if err == nil && left > 0 {
+	switch {
+	case err == nil && left > 0:
 		err = fmt.Errorf("%d messages could not be fetched, and are still on the server", left)
+	case err == nil && undeleted > 0:
+		err = fmt.Errorf("%d messages could not be deleted on the server", undeleted)
 	}
 	return err
 }
@@ -195,18 +199,23 @@ func addDecrypted(local *localMail, m incoming, l *letter) (problem, err error) 
 	return nil, local.add(m, write)
 }
 
-// deleteFetched marks what was downloaded long enough ago.
-func deleteFetched(c *cli.Context, p *mailclient.POP3, list []incoming, local *localMail) error {
+// deleteFetched marks what was downloaded long enough ago. left counts what the server
+// does not delete: that keeps none of the others there.
+func deleteFetched(c *cli.Context, p *mailclient.POP3, list []incoming, local *localMail) (left int, err error) {
 	if !c.IsSet("keep") {
-		return nil
+		return 0, nil
 	}
 	before := time.Now().Add(-time.Duration(c.Int("keep")) * 24 * time.Hour)
 	for _, m := range list {
 		if d, done := local.fetched[m.id]; done && !d.at.After(before) {
-			if err := p.Delete(m.Number); err != nil {
-				return err
+			err := p.Delete(m.Number)
+			if notGiven(err) {
+				say(c, "message %d is not deleted: %v", m.Number, err)
+				left++
+			} else if err != nil {
+				return left, err
 			}
 		}
 	}
-	return nil
+	return left, nil
 }

@@ -243,6 +243,12 @@ func TestAMessageThatTheServerCantGive(t *testing.T) {
 	if got := <-deleted; !slices.Equal(got, []string{"1", "3"}) {
 		t.Errorf("deleted are %q", got)
 	}
+	// Nor does one that it does not delete keep the others there.
+	addr, deleted = pop3(t, []string{"a", "b", "c"}, messages, "DELE 2")
+	_, stderr, code = s.xm("bob", "", append([]string{"fetch", "--maildir", dir, "--keep", "0"}, append(s.account("bob"), "--pop3", addr)...)...)
+	if got := <-deleted; code != 1 || !slices.Equal(got, []string{"1", "3"}) || !strings.Contains(stderr, "message 2 is not deleted") {
+		t.Errorf("exit code %d, deleted are %q, %s", code, got, stderr)
+	}
 	addr, _ = pop3(t, []string{"a", "b", "c"}, messages, "TOP 2|RETR 2")
 	list := s.must("bob", "", append(append([]string{"inbox"}, s.account("bob")...), "--pop3", addr)...)
 	if strings.Count(list, "\n") != 3 || strings.Contains(list, "two") || !strings.Contains(list, "three") {
