@@ -17,8 +17,8 @@ import (
 
 // runSendDraft sends what could not be sent before.
 func runSendDraft(c *cli.Context) error {
-	if err := wantArgs(c, 0, 0); err != nil {
-		return err
+	if c.NArg() > 0 {
+		return usageErrorf("--draft has its recipients and its text: %q is one too many", c.Args().First())
 	}
 	a, err := loadAccount(c)
 	if err != nil {

@@ -27,9 +27,9 @@ func keyFetch() *cli.Command {
 			if err := wantArgs(c, 1, 1); err != nil {
 				return err
 			}
-			name, err := userdb.ParseName(c.Args().First())
+			name, err := readName(c.Args().First())
 			if err != nil {
-				return usageError{err.Error()}
+				return err
 			}
 			ring, err := createKeys(c)
 			if err != nil {

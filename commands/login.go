@@ -54,9 +54,9 @@ func runLogin(c *cli.Context) error {
 	if err := wantArgs(c, 1, 1); err != nil {
 		return err
 	}
-	name, err := userdb.ParseName(c.Args().First())
+	name, err := readName(c.Args().First())
 	if err != nil {
-		return usageError{err.Error()}
+		return err
 	}
 	a := config.Account{User: name.String(), PasswordFile: c.String("password-file"), PasswordCommand: c.String("password-command"), TLSFingerprint: c.String("tls-fingerprint")}
 	password, err := account{Account: a}.password(c)

@@ -68,30 +68,17 @@ func withStore(c *cli.Context, f func(config.Config, *userdb.DB, *maildir.Store)
 	return errors.Join(f(cfg, db, store), store.Close())
 }
 
-// findUser returns the user of that name.
-func findUser(db *userdb.DB, name string) (userdb.Record, error) {
-	records, err := db.Users()
-	if records == nil && err != nil {
-		return userdb.Record{}, err
-	}
-	for _, r := range records {
-		if r.Name.String() == name {
-			return r, nil
-		}
-	}
-	return userdb.Record{}, fmt.Errorf("user %s %w", name, errNotFound)
-}
-
 func runImport(c *cli.Context) error {
 	if err := wantArgs(c, 2, 2); err != nil {
 		return err
 	}
 	user, from := c.Args().Get(0), c.Args().Get(1)
 	return withStore(c, func(_ config.Config, db *userdb.DB, store *maildir.Store) error {
-		if _, err := findUser(db, user); err != nil {
+		r, err := findUser(db, user)
+		if err != nil {
 			return err
 		}
-		add := func(message io.Reader) error { return deliver(store, user, message) }
+		add := func(message io.Reader) error { return deliver(store, r.Name.String(), message) }
 		read := importMbox
 		if st, err := os.Stat(from); err == nil && st.IsDir() {
 			read = importMaildir

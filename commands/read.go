@@ -84,6 +84,9 @@ func withLetter(c *cli.Context, word string, f func(account, *letter) error) err
 		return err
 	}
 	l, err := r.open(raw)
+	if errors.Is(err, message.ErrHeaderTooLong) {
+		err = fmt.Errorf("%w: xm fetch stores the message as it is", err)
+	}
 	if err != nil {
 		return fmt.Errorf("message %s: %w", word, err)
 	}

@@ -77,11 +77,7 @@ func (d *directories) member() (userdb.Name, error) {
 	if text == "" {
 		return userdb.Name{}, usageErrorf("who are you on the server? Say NAME, or set user in [account] of the config")
 	}
-	name, err := userdb.ParseName(text)
-	if err != nil {
-		return name, usageError{err.Error()}
-	}
-	return name, nil
+	return readName(text)
 }
 
 // send completes a request, signs it with the keys that are given, and sends it.

@@ -14,7 +14,6 @@ import (
 	"xm/hybrid"
 	"xm/internal/mailclient"
 	"xm/internal/message"
-	"xm/userdb"
 )
 
 func send() *cli.Command {
@@ -88,9 +87,9 @@ func newLetterTo(c *cli.Context, a account) *composer {
 
 // add adds a recipient: kind is "to", "cc" or "bcc".
 func (l *composer) add(kind, user string) {
-	name, err := userdb.ParseName(user)
+	name, err := readName(user)
 	if err != nil {
-		l.problem = errors.Join(l.problem, usageError{err.Error()})
+		l.problem = errors.Join(l.problem, err)
 		return
 	}
 	address := message.Address{Address: l.account.addressOf(name.String())}

@@ -82,12 +82,21 @@ func openUsers(cfg config.Config) (*userdb.DB, error) {
 // withUser is withUsers for a command whose first argument is a user's name.
 func withUser(least, most int, create bool, run func(operator, userdb.Name) error) cli.ActionFunc {
 	return withUsers(least, most, create, func(o operator) error {
-		name, err := userdb.ParseName(o.c.Args().First())
+		name, err := readName(o.c.Args().First())
 		if err != nil {
-			return usageError{err.Error()}
+			return err
 		}
 		return run(o, name)
 	})
+}
+
+// readName reads a user's name on the command line.
+func readName(text string) (userdb.Name, error) {
+	name, err := userdb.ParseName(text)
+	if err != nil {
+		return userdb.Name{}, usageError{err.Error()}
+	}
+	return name, nil
 }
 
 // lockPatience is how long other writers of users.txt may take.
@@ -99,12 +108,23 @@ func (o operator) patience() (context.Context, context.CancelFunc) {
 }
 
 // find returns the user of a name.
-func (o operator) find(name userdb.Name) (userdb.Record, error) {
-	r, found, err := o.Lookup(name)
+func (o operator) find(name userdb.Name) (userdb.Record, error) { return lookup(o.DB, name) }
+
+func lookup(db *userdb.DB, name userdb.Name) (userdb.Record, error) {
+	r, found, err := db.Lookup(name)
 	if err == nil && !found {
 		err = fmt.Errorf("%w: %s", userdb.ErrNoUser, name)
 	}
 	return r, err
+}
+
+// findUser returns the user of a name on the command line.
+func findUser(db *userdb.DB, text string) (userdb.Record, error) {
+	name, err := readName(text)
+	if err != nil {
+		return userdb.Record{}, err
+	}
+	return lookup(db, name)
 }
 
 // printJSON prints JSON that a terminal can show: what is not printable is

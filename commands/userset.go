@@ -104,9 +104,9 @@ func readLimit(c *cli.Context, flag string) (*int64, error) {
 
 func readNames(texts []string) (names []userdb.Name, err error) {
 	for _, text := range texts {
-		name, err := userdb.ParseName(text)
+		name, err := readName(text)
 		if err != nil {
-			return nil, usageError{err.Error()}
+			return nil, err
 		}
 		names = append(names, name)
 	}
