@@ -54,15 +54,8 @@ func runUserImport(o operator) error {
 	}
 	if dry {
 		say(o.c, "%d users would be added", len(all))
-		return nil
-	}
-	say(o.c, "added %d users", len(all))
-	for _, i := range all {
-		if i.entry.Disabled {
-			if err := o.set(i.entry.Record.Name, disable(true)); err != nil {
-				return fmt.Errorf("%s is not disabled: %w", i.entry.Record.Name, err)
-			}
-		}
+	} else {
+		say(o.c, "added %d users", len(all))
 	}
 	return nil
 }
@@ -104,15 +97,15 @@ func hashAll(ctx context.Context, all []*imported, iterations int) error {
 // each. If dry, it only does the latter.
 func (o operator) addAll(all []*imported, dry bool) error {
 	var good []*imported
-	var records []userdb.Record
+	var entries []userdb.Entry
 	for _, i := range all {
 		if i.err == nil {
-			good, records = append(good, i), append(records, i.entry.Record)
+			good, entries = append(good, i), append(entries, i.entry)
 		}
 	}
 	ctx, cancel := o.patience()
 	defer cancel()
-	refused, err := o.AddAll(ctx, records, dry || len(good) < len(all))
+	refused, err := o.AddAll(ctx, entries, dry || len(good) < len(all))
 	for n, err := range refused {
 		good[n].err = err
 	}

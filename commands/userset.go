@@ -120,11 +120,7 @@ func userSwitch(verb, usage string, disabled bool) *cli.Command {
 		Usage:     usage,
 		ArgsUsage: "NAME",
 		Action: withUser(1, 1, false, func(o operator, name userdb.Name) error {
-			return o.set(name, disable(disabled))
+			return o.set(name, func(s *userdb.Settings) error { s.Disabled = disabled; return nil })
 		}),
 	}
-}
-
-func disable(disabled bool) func(*userdb.Settings) error {
-	return func(s *userdb.Settings) error { s.Disabled = disabled; return nil }
 }

@@ -36,17 +36,25 @@ func (s *snapshot) lookup(n Name) (Record, bool) {
 // Add appends a user. The error matches ErrTaken if the name can't be had. ctx
 // bounds the wait for other writers.
 func (db *DB) Add(ctx context.Context, r Record) error {
-	refused, err := db.AddAll(ctx, []Record{r}, false)
+	refused, err := db.AddAll(ctx, []Entry{{Record: r}}, false)
 	if refused != nil {
 		return refused[0]
 	}
 	return err
 }
 
-// AddAll appends users: all, or none. If some can't be had, refused holds what is
-// wrong with each, or nil, as Add would return it. If dry, it only looks, but for
-// the end of what a crash interrupted.
-func (db *DB) AddAll(ctx context.Context, rs []Record, dry bool) (refused []error, err error) {
+// AddAll appends users, whose records are complete: all, or none. If some can't be
+// had, refused holds what is wrong with each, or nil, as Add would return it. If dry,
+// it only looks, but for the end of what a crash interrupted.
+func (db *DB) AddAll(ctx context.Context, es []Entry, dry bool) (refused []error, err error) {
+	var rs []Record
+	var settings []string
+	for _, e := range es {
+		rs = append(rs, e.Record)
+		if e.Disabled {
+			settings = append(settings, Settings{Disabled: true}.line(e.Record.Name))
+		}
+	}
 	err = db.locked(ctx, func() error {
 		if err := db.settleInvites(); err != nil {
 			return err
@@ -56,19 +64,29 @@ func (db *DB) AddAll(ctx context.Context, rs []Record, dry bool) (refused []erro
 		if dry || refused != nil || err != nil {
 			return err
 		}
-		return db.writeAdded(rs, lines)
+		return db.writeAdded(rs, settings, lines)
 	})
 	return refused, err
 }
 
-// writeAdded writes what withUsers gave.
-func (db *DB) writeAdded(rs []Record, lines []string) error {
+// writeAdded writes what withUsers gave, and before it the lines of users.settings
+// that the new users have: nobody who is to be disabled is there without.
+func (db *DB) writeAdded(rs []Record, settings, lines []string) error {
 	var names []Name
 	for _, r := range rs {
 		names = append(names, r.Name)
 	}
 	if err := db.forget(names...); err != nil {
 		return err
+	}
+	if len(settings) > 0 {
+		others, err := db.readLines(settingsName)
+		if err != nil {
+			return err
+		}
+		if err := db.writeLines(settingsName, append(others, settings...)); err != nil {
+			return err
+		}
 	}
 	return db.writeUsers(lines)
 }

@@ -37,20 +37,23 @@ func TestAddAll(t *testing.T) {
 	write(t, dir, settingsName, "bob octets=1\n")
 	torn := record(t, "dave")
 	torn.Salt = "a,b"
-	all := []Record{record(t, "bob"), record(t, "Alice"), record(t, "carol"), record(t, "BOB"), torn}
+	var all []Entry
+	for _, r := range []Record{record(t, "bob"), record(t, "Alice"), record(t, "carol"), record(t, "BOB"), torn} {
+		all = append(all, Entry{Record: r})
+	}
 	refused, err := db.AddAll(context.Background(), all, false)
 	if err != nil || len(refused) != len(all) {
 		t.Fatalf("%v, %v", refused, err)
 	}
 	for i, want := range []bool{false, true, false, true, false} {
 		if errors.Is(refused[i], ErrTaken) != want {
-			t.Errorf("%s: %v", all[i].Name, refused[i])
+			t.Errorf("%s: %v", all[i].Record.Name, refused[i])
 		}
 	}
 	if refused[4] == nil {
 		t.Error("a record that tears the file apart is accepted")
 	}
-	good := []Record{all[0], all[2]}
+	good := []Entry{all[0], all[2]}
 	if refused, err := db.AddAll(context.Background(), good, true); refused != nil || err != nil {
 		t.Errorf("only looking: %v, %v", refused, err)
 	}

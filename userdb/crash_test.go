@@ -154,6 +154,34 @@ func TestSetAsideOnFullDisk(t *testing.T) {
 	}
 }
 
+// Nobody who is added as disabled is ever there without, and all are added at once.
+func TestDisabledFromTheBeginning(t *testing.T) {
+	d := disktest.New()
+	db := onDisk(t, d)
+	var all []Entry
+	for _, name := range []string{"alice", "bob", "carol"} {
+		all = append(all, Entry{Record: record(t, name), Disabled: name != "bob"})
+	}
+	if refused, err := db.AddAll(context.Background(), all, false); refused != nil || err != nil {
+		t.Fatal(refused, err)
+	}
+	const want = "alice disabled\ncarol disabled\n"
+	if got, err := disk.ReadFile(d.Root(), settingsName); err != nil || string(got) != want {
+		t.Errorf("%q, %v", got, err)
+	}
+	states, err := d.Crashes(1, func(after *disktest.Disk, _ []any) error {
+		users, _ := disk.ReadFile(after.Root(), fileName)
+		settings, _ := disk.ReadFile(after.Root(), settingsName)
+		if len(users) > 0 && string(settings) != want {
+			return fmt.Errorf("the settings are %q", settings)
+		}
+		return nil
+	})
+	if err != nil || states < 2 {
+		t.Errorf("%d states: %v", states, err)
+	}
+}
+
 // onDisk opens the users on a disk in memory.
 func onDisk(t *testing.T, d *disktest.Disk) *DB {
 	db := &DB{root: d.Root(), log: slog.New(slog.DiscardHandler), writing: make(chan struct{}, 1)}

@@ -152,7 +152,7 @@ func (db *DB) AddInvited(ctx context.Context, r Record, code string) error {
 		if err := db.writeLines(invitesName, lines); err != nil {
 			return err
 		}
-		if err := db.writeAdded(added, users); err != nil {
+		if err := db.writeAdded(added, nil, users); err != nil {
 			return err
 		}
 		return db.settleInvites()
