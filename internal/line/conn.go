@@ -106,13 +106,13 @@ func (r timedReader) Read(p []byte) (int, error) {
 	if err := r.c.Flush(); err != nil {
 		return 0, err
 	}
-	if r.c.over.Load() {
-		return 0, os.ErrDeadlineExceeded
-	}
 	if r.c.readTimeout > 0 {
 		if err := r.c.awaitInput(r.c.readTimeout); err != nil {
 			return 0, err
 		}
+	}
+	if r.c.over.Load() { // the deadline that ends the wait may have been moved just now
+		return 0, os.ErrDeadlineExceeded
 	}
 	n, err := r.c.nc.Read(p)
 	r.c.filled = n == len(p)
@@ -200,6 +200,8 @@ func (c *Conn) interrupt() {
 
 // cutOff ends all waits for input, so that the session can say that it ends.
 func (c *Conn) cutOff() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.over.Store(true)
 	_ = c.raw.SetReadDeadline(time.Unix(1, 0)) // fails on a closed connection alone
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -208,6 +209,34 @@ func TestGraceIsBounded(t *testing.T) {
 	if err := <-r.done; err != nil {
 		t.Errorf("Serve: %v", err)
 	}
+}
+
+// The cut comes while a deadline is set that lies behind it.
+func TestCutOffBetweenReads(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	raw := &interruptedConn{Conn: ours}
+	c := newConn(&Server{}, raw)
+	defer c.close()
+	raw.meanwhile = c.cutOff
+	if _, err := io.ReadAll(c.Body(100, time.Minute)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error(err)
+	}
+}
+
+// interruptedConn has something happen right before a deadline is set for the first
+// time.
+type interruptedConn struct {
+	net.Conn
+	meanwhile func()
+}
+
+func (c *interruptedConn) SetReadDeadline(at time.Time) error {
+	if do := c.meanwhile; do != nil {
+		c.meanwhile = nil
+		do()
+	}
+	return c.Conn.SetReadDeadline(at)
 }
 
 func TestMaxConns(t *testing.T) {
