@@ -169,6 +169,7 @@ func TestDates(t *testing.T) {
 		"Mon, 30 Nov 2026 25:30:29 +0000":                    "",
 		"Mon, 30 Nov 99999999 16:30:29 +0000":                "",
 		"Mon, 30 Nov 2026 16:30:29 +9999":                    "",
+		"Mon, 30 Nov 2026 16:30:29 +2400":                    "", // RFC 3339, section 5.6: there is no such time-hour
 		"tomorrow":                                           "",
 		"":                                                   "",
 	} {

@@ -13,7 +13,8 @@ var (
 	datePattern = regexp.MustCompile(`(?i)^(?:[a-z]+\.?[ ,]+)?(\d{1,2})[ -]+([a-z]{3})[a-z]*[ -]+(\d{2,4}) +(\d{1,2}) ?: ?(\d\d)(?: ?: ?(\d\d))? ?(.*)$`)
 	// ctimePattern is the date of C's ctime, and of date(1).
 	ctimePattern = regexp.MustCompile(`(?i)^[a-z]{3} ([a-z]{3}) (\d{1,2}) (\d\d):(\d\d):(\d\d)(?: ([a-z]+))? (\d{4})$`)
-	zonePattern  = regexp.MustCompile(`^(?:GMT|UTC)? ?([+-])(\d\d):?([0-5]\d)`)
+	// zonePattern bounds the hours as RFC 3339 does, in which dates are shown to scripts.
+	zonePattern = regexp.MustCompile(`^(?:GMT|UTC)? ?([+-])([01]\d|2[0-3]):?([0-5]\d)`)
 )
 
 // zones are those of RFC 5322, section 4.3, in hours; any other is as UTC.
