@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -107,11 +108,11 @@ func describeAll(c *cli.Context, a account, p *mailclient.POP3, list []mailclien
 
 // describe looks at one message.
 func describe(r *letterReader, p *mailclient.POP3, listed mailclient.Listing) (listedMessage, error) {
-	top, err := p.Top(listed.Number, topLines)
+	text, err := p.Top(listed.Number, topLines)
+	var top io.Reader = bytes.NewReader(text)
 	if notGiven(err) && listed.Octets <= openedOctets { // RFC 1939, section 7: TOP is optional
-		var all bytes.Buffer
-		if retrieveErr := p.Retrieve(listed.Number, &all); !notGiven(retrieveErr) {
-			top, err = all.Bytes(), retrieveErr
+		if raw, retrieveErr := r.fetch(p, listed); !notGiven(retrieveErr) {
+			top, err = raw, retrieveErr
 		}
 	}
 	if notGiven(err) {
@@ -121,7 +122,7 @@ func describe(r *letterReader, p *mailclient.POP3, listed mailclient.Listing) (l
 	if err != nil {
 		return listedMessage{}, err
 	}
-	l, err := r.whoSigned(bytes.NewReader(top))
+	l, err := r.whoSigned(top)
 	if l == nil {
 		l = &letter{trust: trustBad} // it has no end of a header
 	} else if err == nil && l.payload && listed.Octets <= openedOctets {
