@@ -99,6 +99,19 @@ func TestBrokenParts(t *testing.T) {
 	}
 }
 
+// A line end is the boundary's, and no octet before it is, wherever the pieces end in
+// which a long line is read.
+func TestEndsOfParts(t *testing.T) {
+	for size := 4090; size < 4100; size++ {
+		for _, end := range []string{"", "\r", "\r\r", "\r\r\r", "\r\n", "\r\r\n", "\n\r", "\n", "\r\nx"} {
+			want := strings.Repeat("x", size) + end
+			if got := partsOf("--b\r\n\r\n" + want + "\r\n--b--\r\n"); !slices.Equal(got, []string{want}) {
+				t.Errorf("%d and %q: %d parts, the first of %d octets", size, end, len(got), len(strings.Join(got, "")))
+			}
+		}
+	}
+}
+
 // What quoted-printable and base64 may not hold costs no more than itself.
 func TestBrokenEncodings(t *testing.T) {
 	const qp, b64 = "quoted-printable", "base64"

@@ -83,15 +83,13 @@ func (p *partReader) more() {
 	}
 	text := bytes.TrimSuffix(line, []byte("\n"))
 	p.within = len(text) == len(line)
-	if text = bytes.TrimSuffix(text, []byte("\r")); len(text) > 0 || !p.heldCR() {
+	text = bytes.TrimSuffix(text, []byte("\r"))
+	if string(line) != "\n" || string(p.end) != "\r" { // else the piece before ended within a line end
 		p.text = append(append(p.text[:0], p.end...), text...)
 		p.end = p.end[:0]
 	}
 	p.end = append(p.end, line[len(text):]...)
 }
-
-// heldCR reports whether the piece before ended in the middle of a line end.
-func (p *partReader) heldCR() bool { return string(p.end) == "\r" }
 
 func (p *partReader) isBoundary(line []byte) bool {
 	rest, ok := bytes.CutPrefix(line, []byte(p.dashes))
