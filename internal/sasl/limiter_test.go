@@ -134,6 +134,7 @@ func TestLimiterParallel(t *testing.T) {
 		for _, done := range running {
 			done(false)
 		}
+		synctest.Wait() // the last of them may have yet to end
 		if len(l.peers) > 0 {
 			t.Errorf("%d addresses are remembered", len(l.peers))
 		}
