@@ -31,7 +31,7 @@ func bodyOf(t *testing.T, raw string) (Body, []string) {
 
 // The end of a head need not be marked.
 func TestHTMLWithoutAnEndOfItsHead(t *testing.T) {
-	body, _ := bodyOf(t, "Content-Type: text/html\n\n<html><head><title>a title</title><style>p {}</style><meta name=a><body><p>the text</p></body></html>\n")
+	body, _ := bodyOf(t, "Content-Type: text/html\n\n<html><head><title>a title</title><style>p {}</style><noscript><style>p {}</style></noscript><meta name=a><body><p>the text</p></body></html>\n")
 	if body.Text != "the text\n" {
 		t.Errorf("%q", body.Text)
 	}

@@ -55,7 +55,7 @@ func (t *textMaker) token(kind html.TokenType, token html.Token) {
 
 func (t *textMaker) start(kind html.TokenType, token html.Token) {
 	switch token.DataAtom {
-	case atom.Script, atom.Style, atom.Title, atom.Template: // all that a head holds, whose end may be left out
+	case atom.Script, atom.Style, atom.Title, atom.Template, atom.Noscript: // all that a head holds, whose end may be left out
 		if kind == html.StartTagToken {
 			t.hidden = token.DataAtom
 		}
