@@ -396,3 +396,15 @@ func TestSendmailKeepsTheName(t *testing.T) {
 		}
 	}
 }
+
+// A list of recipients may be long: none is left out without a word.
+func TestSendmailToMany(t *testing.T) {
+	s := startSystem(t, t.TempDir())
+	s.pair()
+	s.must("alice", "alice's secret\n", "login", "alice", "--password-file", "-", "--store", "--smtp", s.addr["smtp"], "--pop3", s.addr["pop3"])
+	to := strings.Repeat("alice@localhost,\n ", 1200) + "bob@localhost"
+	s.must("alice", "To: "+to+"\nSubject: all\n\nx\n", "sendmail", "-t", "-i")
+	if got := s.client("bob", "", "inbox"); !strings.Contains(got, " all ") {
+		t.Errorf("bob has %q", got)
+	}
+}

@@ -105,9 +105,7 @@ func runSendmail(c *cli.Context) error {
 		l.add("bcc", user)
 	}
 	if options.fromHeader {
-		for _, list := range [][]message.Address{m.header.To, m.header.Cc, m.bcc} {
-			l.addAddresses("bcc", bareNames(list))
-		}
+		l.addAddresses("bcc", bareNames(m.to))
 	}
 	switch {
 	case l.problem != nil:
@@ -166,8 +164,8 @@ func (o *outgoing) chooseKeys(encrypt string) error {
 // submitted is a message that another program made.
 type submitted struct {
 	header message.Header
-	fields []string // as they came, without Bcc
-	bcc    []message.Address
+	fields []string          // as they came, without Bcc
+	to     []message.Address // whom the header names, Bcc included
 	body   *hidden
 	eight  bool
 }
@@ -195,7 +193,7 @@ func readSubmitted(c *cli.Context, options sendmailOptions, spool hybrid.Spool) 
 	if err != nil {
 		return nil, err
 	}
-	m.header, m.bcc = message.ParseFields(fields)
+	m.header, m.to = message.ParseFields(fields)
 	m.fields = fields
 	m.body, err = hide(body, spool)
 	return m, err

@@ -184,7 +184,12 @@ func firstID(s string) string {
 // maxAddresses bounds how many of a field are looked at.
 const maxAddresses = 1000
 
-func addresses(fields textproto.MIMEHeader, name string) (all []Address) {
+func addresses(fields textproto.MIMEHeader, name string) []Address {
+	all := allAddresses(fields, name)
+	return all[:min(len(all), maxAddresses)]
+}
+
+func allAddresses(fields textproto.MIMEHeader, name string) (all []Address) {
 	parser := mail.AddressParser{WordDecoder: &words}
 	for _, value := range fields[name] {
 		if value == "" || value == "<>" {
@@ -204,7 +209,7 @@ func addresses(fields textproto.MIMEHeader, name string) (all []Address) {
 			all = append(all, Address{validUTF8(a.Name), validUTF8(a.Address)})
 		}
 	}
-	return all[:min(len(all), maxAddresses)]
+	return all
 }
 
 // splitAddresses cuts a field in which something is broken into addresses, so that
@@ -280,9 +285,12 @@ func SplitFields(r io.Reader) (fields []string, body io.Reader, err error) {
 	return fields, in, nil
 }
 
-// ParseFields reads fields that SplitFields gave. Bcc is told apart, since it is
-// nobody's to read.
-func ParseFields(fields []string) (h Header, bcc []Address) {
+// ParseFields reads fields that SplitFields gave. to is everybody whom they send the
+// message to, however many: Bcc, which is nobody's to read, is in no other place.
+func ParseFields(fields []string) (h Header, to []Address) {
 	parsed, _ := readHeader(bufio.NewReader(strings.NewReader(strings.Join(fields, ""))))
-	return parseHeader(parsed), addresses(parsed, "Bcc")
+	for _, name := range []string{"To", "Cc", "Bcc"} {
+		to = append(to, allAddresses(parsed, name)...)
+	}
+	return parseHeader(parsed), to
 }
