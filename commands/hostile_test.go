@@ -408,3 +408,18 @@ func TestSendmailToMany(t *testing.T) {
 		t.Errorf("bob has %q", got)
 	}
 }
+
+// RFC 5322, section 3.6.6: a message that is sent again goes to those whom the newest
+// Resent fields name, and not once more to its first recipients; Resent-Bcc is as Bcc.
+func TestSendmailSendsAgain(t *testing.T) {
+	s := startSystem(t, t.TempDir())
+	s.pair()
+	s.must("alice", "alice's secret\n", "login", "alice", "--password-file", "-", "--store", "--smtp", s.addr["smtp"], "--pop3", s.addr["pop3"])
+	for i, encrypt := range []string{"always", "never"} {
+		s.must("alice", "Resent-From: alice\nResent-BCC: bob\nResent-From: carol\nResent-To: nobody\nFrom: carol\nTo: nobody\nSubject: x\n\nx\n",
+			"sendmail", "-t", "--encrypt="+encrypt)
+		if got := s.client("bob", "", "read", "--raw", fmt.Sprint(i+1)); strings.Contains(strings.ToLower(got), "bcc") || !strings.Contains(got, "Resent-To: nobody") {
+			t.Errorf("%q", got)
+		}
+	}
+}

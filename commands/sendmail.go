@@ -24,8 +24,9 @@ func sendmail() *cli.Command {
 		ArgsUsage: "[-t] [-i] [-oi] [-f FROM] [RECIPIENT...]",
 		Description: "For cron, git send-email, mutt and other programs that hand mail to sendmail; a link to\n" +
 			"xm that is named sendmail is this command, too. -t takes the recipients from To, Cc and\n" +
-			"Bcc; a line with a dot alone ends the message unless -i or -oi is given. Mail goes out in\n" +
-			"the name of your account: -f and other options of sendmail are accepted and mean nothing.\n\n" +
+			"Bcc, or from Resent-To and so on where a message is sent again; a line with a dot alone\n" +
+			"ends the message unless -i or -oi is given. Mail goes out in the name of your account: -f\n" +
+			"and other options of sendmail are accepted and mean nothing.\n\n" +
 			"   --encrypt=auto     encrypt if every recipient has a key (the default)\n" +
 			"   --encrypt=always   send nothing if one has none\n" +
 			"   --encrypt=never    send it as it is\n" +
@@ -268,7 +269,7 @@ func (m *submitted) write(w io.Writer, missing message.Draft) error {
 	var head strings.Builder
 	head.WriteString("MIME-Version: 1.0\r\n")
 	for _, f := range m.fields {
-		if !isField(f, "Bcc") && !isField(f, "MIME-Version") {
+		if !isField(f, "Bcc") && !isField(f, "Resent-Bcc") && !isField(f, "MIME-Version") {
 			head.WriteString(f)
 		}
 	}

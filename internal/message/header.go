@@ -286,11 +286,36 @@ func SplitFields(r io.Reader) (fields []string, body io.Reader, err error) {
 }
 
 // ParseFields reads fields that SplitFields gave. to is everybody whom they send the
-// message to, however many: Bcc, which is nobody's to read, is in no other place.
+// message to, however many: Bcc, which is nobody's to read, is in no other place. A
+// message that is sent again goes to those of its Resent fields.
 func ParseFields(fields []string) (h Header, to []Address) {
 	parsed, _ := readHeader(bufio.NewReader(strings.NewReader(strings.Join(fields, ""))))
+	from, prefix := parsed, ""
+	if resent := newestResent(fields); len(resent) > 0 {
+		from, prefix = resent, "Resent-"
+	}
 	for _, name := range []string{"To", "Cc", "Bcc"} {
-		to = append(to, allAddresses(parsed, name)...)
+		to = append(to, allAddresses(from, prefix+name)...)
 	}
 	return parseHeader(parsed), to
+}
+
+// newestResent reads the Resent fields of the last time that a message was sent
+// again: each time puts its own before the others (RFC 5322, section 3.6.6). They are
+// the first of each name, up to one that has been there.
+func newestResent(fields []string) textproto.MIMEHeader {
+	resent := textproto.MIMEHeader{}
+	for _, f := range fields {
+		parsed, _ := readHeader(bufio.NewReader(strings.NewReader(f)))
+		for name, values := range parsed {
+			if !strings.HasPrefix(name, "Resent-") {
+				continue
+			}
+			if resent.Get(name) != "" {
+				return resent
+			}
+			resent[name] = values
+		}
+	}
+	return resent
 }
