@@ -423,3 +423,25 @@ func TestSendmailSendsAgain(t *testing.T) {
 		}
 	}
 }
+
+// Options are read as getopt reads them: what is the value of one is no recipient.
+func TestSendmailOptions(t *testing.T) {
+	s := startSystem(t, t.TempDir())
+	s.pair()
+	s.must("alice", "alice's secret\n", "login", "alice", "--password-file", "-", "--store", "--smtp", s.addr["smtp"], "--pop3", s.addr["pop3"])
+	const text = "To: bob\nSubject: x\n\nx\n.\nto the end\n"
+	for i, args := range []string{
+		"-tvi", "-ivtf alice", "-ti -O ErrorMode=m", "-i -C /etc/mail.cf -D log bob", "-o i -o em -A c -bm bob", "-oi -em -FCron -B8BITMIME -d0 -q bob",
+	} {
+		_, stderr, code := s.xm("alice", text, append([]string{"sendmail"}, strings.Fields(args)...)...)
+		if code != 0 || stderr != "xm: sent to bob@localhost, encrypted\n" {
+			t.Fatalf("%s: exit code %d, %s", args, code, stderr)
+		}
+		if got := s.client("bob", "", "read", fmt.Sprint(i+1)); !strings.HasSuffix(got, "to the end\n") {
+			t.Errorf("%s: %q", args, got)
+		}
+	}
+	if _, stderr, code := s.xm("alice", text, "sendmail", "-bs"); code != 2 || !strings.Contains(stderr, "-bs") {
+		t.Errorf("exit code %d, %s", code, stderr)
+	}
+}

@@ -45,7 +45,7 @@ type sendmailOptions struct {
 }
 
 // sendmailValues are the options of sendmail whose value may be the next word.
-const sendmailValues = "fFBrLhNRVX"
+const sendmailValues = "ABCDFLMNOQRVXbefhopr"
 
 func parseSendmail(args []string) (o sendmailOptions, err error) {
 	o.encrypt = "auto"
@@ -67,20 +67,41 @@ func parseSendmail(args []string) (o sendmailOptions, err error) {
 			return o, usageErrorf("xm sendmail has no option %s", name)
 		case len(arg) < 2 || arg[0] != '-':
 			o.recipients = append(o.recipients, arg)
-		case arg == "-t":
-			o.fromHeader = true
-		case arg == "-i" || arg == "-oi":
-			o.ignoreDots = true
-		case arg == "-ti" || arg == "-it":
-			o.fromHeader, o.ignoreDots = true, true
-		case len(arg) == 2 && strings.ContainsRune(sendmailValues, rune(arg[1])) && len(args) > 0:
-			args = args[1:] // its value
+		default:
+			if args, err = o.letters(arg[1:], args); err != nil {
+				return o, err
+			}
 		}
 	}
 	if o.encrypt != "auto" && o.encrypt != "always" && o.encrypt != "never" {
 		return o, usageErrorf("--encrypt is auto, always or never")
 	}
 	return o, nil
+}
+
+// letters reads a word of options, as getopt does: the value of one is the rest of
+// the word, or else the next. rest is what is left of the words.
+func (o *sendmailOptions) letters(word string, next []string) (rest []string, err error) {
+	for i, letter := range word {
+		switch value := word[i+1:]; {
+		case letter == 't':
+			o.fromHeader = true
+		case letter == 'i':
+			o.ignoreDots = true
+		case letter == 'd' || letter == 'q': // a value, if there is one, is in the word
+			return next, nil
+		case strings.ContainsRune(sendmailValues, letter):
+			if value == "" && len(next) > 0 {
+				value, next = next[0], next[1:]
+			}
+			if letter == 'b' && value != "m" {
+				return nil, usageErrorf("xm sendmail takes a message, and has no mode -b%s", value)
+			}
+			o.ignoreDots = o.ignoreDots || letter == 'o' && value == "i"
+			return next, nil
+		}
+	}
+	return next, nil
 }
 
 func runSendmail(c *cli.Context) error {
