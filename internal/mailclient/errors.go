@@ -39,6 +39,17 @@ func (e *ReplyError) Error() string {
 	return text
 }
 
+// closes reports whether the server closes the connection with the reply (RFC 5321,
+// section 3.8).
+func (e *ReplyError) closes() bool { return strings.HasPrefix(e.Reply, "421") }
+
+// UnfitError is for a message that the server can't take, by what it said of itself:
+// nothing was sent, and others can be.
+type UnfitError struct{ Err error }
+
+func (e *UnfitError) Error() string { return e.Err.Error() }
+func (e *UnfitError) Unwrap() error { return e.Err }
+
 // meanings tells what replies mean, by their beginning. The codes of the first
 // list are SMTP's (RFC 5321, section 4.2.3) and enhanced ones (RFC 3463).
 var meanings = []struct {

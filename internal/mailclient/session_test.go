@@ -305,3 +305,65 @@ func TestPOP3Goodbye(t *testing.T) {
 		}
 	}
 }
+
+// sendAll sends the message to each of the envelopes, and tells why not.
+func sendAll(t *testing.T, dialog string, envelopes ...Envelope) (failed []error) {
+	t.Helper()
+	addr, done := script(t, dialog)
+	s, err := OpenSMTP(context.Background(), Server{Addr: addr}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, env := range envelopes {
+		_, err := s.Send(env, func(w io.Writer) error {
+			_, err := io.WriteString(w, message)
+			return err
+		})
+		failed = append(failed, err)
+	}
+	s.Close()
+	if problem := <-done; problem != "" {
+		t.Error("the server", problem)
+	}
+	return failed
+}
+
+// What one message needs, and the server lacks, is no reason not to send the next.
+func TestUnfitMessage(t *testing.T) {
+	failed := sendAll(t, `
+		S: 220 x
+		C: EHLO [127.0.0.1]
+		S: 250-x
+		S: 250 SIZE 100
+		C: MAIL FROM:<alice@localhost> SIZE=50
+		S: 250 ok
+		C: RCPT TO:<bob@localhost>
+		S: 250 ok
+		C: DATA
+		S: 354 go
+		BODY Subject: x\n\n.hello\n
+		S: 250 ok`,
+		Envelope{From: "alice@localhost", To: []string{"jürgen@localhost"}, Size: 50},
+		Envelope{From: "alice@localhost", To: []string{"bob@localhost"}, Size: 101},
+		Envelope{From: "alice@localhost", To: []string{"bob@localhost"}, Size: 50})
+	var unfit *UnfitError
+	if !errors.As(failed[0], &unfit) || !errors.As(failed[1], &unfit) || !errors.Is(failed[1], ErrTooLarge) || failed[2] != nil {
+		t.Errorf("%v", failed)
+	}
+}
+
+// RFC 5321, section 3.8: 421 is the last word, and says why.
+func TestServerThatCloses(t *testing.T) {
+	const begin = "S: 220 x\nC: EHLO [127.0.0.1]\nS: 250 x\nC: MAIL FROM:<a@x>\n"
+	for _, dialog := range []string{
+		begin + "S: 421 4.3.2 going down\nCUT",
+		begin + "S: 250 ok\nC: RCPT TO:<b@x>\nS: 250 ok\nC: RCPT TO:<c@x>\nS: 421 4.3.2 going down\nCUT",
+		begin + "S: 250 ok\nC: RCPT TO:<b@x>\nS: 250 ok\nC: RCPT TO:<c@x>\nS: 250 ok\nC: DATA\nS: 421 4.3.2 going down\nCUT",
+	} {
+		err := sendAll(t, dialog, Envelope{From: "a@x", To: []string{"b@x", "c@x"}})[0]
+		var reply *ReplyError
+		if !errors.Is(err, ErrBroken) || errors.As(err, &reply) || !strings.Contains(err.Error(), "421 4.3.2 going down") {
+			t.Errorf("%v", err)
+		}
+	}
+}

@@ -125,12 +125,20 @@ type Envelope struct {
 // Send sends one message, which write gives with CRLF line ends. refused tells,
 // for each recipient, why the server does not take the message for them, or is
 // nil; err, why it takes it for none. Nothing is sent if no recipient is
-// accepted. After an error that is no ReplyError, the session is closed.
+// accepted. After an error that is no ReplyError and no UnfitError, the session is
+// closed.
 func (s *SMTP) Send(env Envelope, write func(io.Writer) error) (refused []error, err error) {
-	refused, err = s.send(env, write)
+	parameters, err := s.parameters(env)
+	if err != nil {
+		return nil, &UnfitError{err}
+	}
+	refused, err = s.send(env, parameters, write)
 	var reply *ReplyError
 	switch {
 	case err == nil:
+	case errors.As(err, &reply) && reply.closes():
+		s.c.Close()
+		return nil, fmt.Errorf("%w: %v", ErrBroken, reply)
 	case errors.As(err, &reply):
 		_, _ = s.do("RSET", "250") // what comes of it shows at the next MAIL
 	default:
@@ -139,11 +147,7 @@ func (s *SMTP) Send(env Envelope, write func(io.Writer) error) (refused []error,
 	return refused, err
 }
 
-func (s *SMTP) send(env Envelope, write func(io.Writer) error) ([]error, error) {
-	parameters, err := s.parameters(env)
-	if err != nil {
-		return nil, err
-	}
+func (s *SMTP) send(env Envelope, parameters string, write func(io.Writer) error) ([]error, error) {
 	if _, err := s.do("MAIL FROM:<"+env.From+">"+parameters, "250"); err != nil {
 		return nil, err
 	}
@@ -151,7 +155,7 @@ func (s *SMTP) send(env Envelope, write func(io.Writer) error) ([]error, error) 
 	for i, to := range env.To {
 		_, err := s.do("RCPT TO:<"+to+">", "25") // 251: the server forwards
 		var reply *ReplyError
-		if err != nil && !errors.As(err, &reply) {
+		if err != nil && (!errors.As(err, &reply) || reply.closes()) {
 			return nil, err
 		}
 		if refused[i] = err; err == nil {
