@@ -445,3 +445,17 @@ func TestSendmailOptions(t *testing.T) {
 		t.Errorf("exit code %d, %s", code, stderr)
 	}
 }
+
+// RFC 5321, section 4.5.3.1.10: where a server has enough recipients, the others get
+// the message in another transaction.
+func TestMoreRecipientsThanATransactionMayHave(t *testing.T) {
+	s := startSystem(t, t.TempDir(), "[smtp]\nmax_recipients = 1\n")
+	s.pair()
+	s.must("server", "", "user", "add", "carol", "--password-file", s.file("carol.password", "carol's secret\n"))
+	s.client("alice", "", "send", "--plain", "alice", "--to", "bob", "--cc", "carol", "-s", "all", "x")
+	for _, name := range []string{"alice", "bob", "carol"} {
+		if got := s.client(name, "", "inbox"); strings.Count(got, " all ") != 1 {
+			t.Errorf("%s has %q", name, got)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -113,7 +114,9 @@ func (o *outgoing) submit() []error {
 		return failed
 	}
 	defer s.Close()
-	for _, group := range o.envelopes() {
+	for groups := o.envelopes(); len(groups) > 0; {
+		group := groups[0]
+		groups = groups[1:]
 		var refused []error
 		if err == nil {
 			refused, err = o.send(s, group)
@@ -125,8 +128,12 @@ func (o *outgoing) submit() []error {
 				failed[at] = refused[i]
 			}
 		}
+		if later := deferred(group, refused); err == nil && later != nil {
+			groups = append([][]int{later}, groups...)
+		}
 		var reply *mailclient.ReplyError
-		if errors.As(err, &reply) {
+		var unfit *mailclient.UnfitError
+		if errors.As(err, &reply) || errors.As(err, &unfit) {
 			err = nil // the session goes on, and the next message may fare better
 		}
 	}
@@ -134,6 +141,22 @@ func (o *outgoing) submit() []error {
 		s.Quit()
 	}
 	return failed
+}
+
+// deferred returns those of a group that are to have a transaction of their own: the
+// server took the message for others, and has had enough of them (RFC 5321, section
+// 4.5.3.1.10).
+func deferred(group []int, refused []error) (later []int) {
+	for i, err := range refused {
+		var reply *mailclient.ReplyError
+		if errors.As(err, &reply) && strings.HasPrefix(reply.Reply, "452") {
+			later = append(later, group[i])
+		}
+	}
+	if !slices.Contains(refused, nil) {
+		return nil // it would be the same again
+	}
+	return later
 }
 
 // envelopes groups the recipients, by index: an encrypted message is for one; a
