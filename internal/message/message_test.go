@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"mime"
 	"net/mail"
 	"strings"
 	"testing"
@@ -269,4 +270,35 @@ func FuzzRead(f *testing.F) {
 			t.Errorf("read again: %v", err)
 		}
 	})
+}
+
+// A subject reads as it was written, whatever it looks like, in lines that RFC 5322,
+// section 2.1.1, allows.
+func TestSubjects(t *testing.T) {
+	for _, subject := range []string{
+		"=?utf-8?q?=41?=", "a =?utf-8?b?QQ==?= b_c", "what=?", strings.Repeat("a", 2000), "see " + strings.Repeat("_=", 500) + "  then",
+		strings.Repeat("ä", 300) + " =?utf-8?q?=41?=", strings.Repeat("word ", 100) + "end",
+	} {
+		var raw strings.Builder
+		d := Draft{From: Address{Address: "a@x"}, Subject: subject, Date: someTime, Text: strings.NewReader("x")}
+		if err := d.Write(&raw, Transport); err != nil {
+			t.Fatal(err)
+		}
+		for l := range strings.SplitSeq(raw.String(), "\r\n") {
+			if len(l) > 76 { // RFC 2047, section 2
+				t.Errorf("%.40q: a line of %d octets", subject, len(l))
+			}
+		}
+		m, err := Read(strings.NewReader(raw.String()))
+		if err != nil || m.Header.Subject != subject {
+			t.Errorf("%q became %q, %v", subject, m.Header.Subject, err)
+		}
+		std, err := mail.ReadMessage(strings.NewReader(raw.String()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := new(mime.WordDecoder).DecodeHeader(std.Header.Get("Subject")); err != nil || got != subject {
+			t.Errorf("the standard library reads %q as %q, %v", subject, got, err)
+		}
+	}
 }

@@ -12,6 +12,7 @@ import (
 	"mime/quotedprintable"
 	"net/textproto"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -91,7 +92,7 @@ func (d Draft) Write(w io.Writer, form Form) error {
 func (d Draft) fields() [][2]string {
 	return [][2]string{
 		{"From", d.From.Encode()}, {"To", encodeList(d.To)}, {"Cc", encodeList(d.Cc)},
-		{"Subject", mime.QEncoding.Encode("utf-8", oneLine(d.Subject))},
+		{"Subject", encodeText(oneLine(d.Subject))},
 		{"Date", formatDate(d.Date)}, {"Message-ID", oneLine(d.MessageID)},
 		{"In-Reply-To", oneLine(d.InReplyTo)}, {"References", oneLine(d.References)},
 	}
@@ -179,9 +180,8 @@ func (a Address) Encode() string {
 	switch {
 	case name == "":
 		return address
-	case strings.ContainsFunc(name, func(r rune) bool { return r > 126 }):
-		// RFC 2047, section 5, (3): of the two encodings, the one without specials.
-		return mime.BEncoding.Encode("utf-8", name) + " <" + address + ">"
+	case strings.ContainsFunc(name, isBeyondASCII):
+		return encodeWords(name) + " <" + address + ">"
 	}
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(name) + `" <` + address + ">"
 }
@@ -192,6 +192,44 @@ func encodeList(list []Address) string {
 		all = append(all, a.Encode())
 	}
 	return strings.Join(all, ", ")
+}
+
+// encodeText makes encoded words of text that needs it (RFC 2047): what is beyond ASCII,
+// what would pass as one, and words that no line has room for (RFC 5322, section 2.1.1).
+func encodeText(s string) string {
+	long := slices.ContainsFunc(strings.Split(s, " "), func(word string) bool { return len(word) > maxWord })
+	if long || strings.Contains(s, "=?") || strings.ContainsFunc(s, isBeyondASCII) {
+		return encodeWords(s)
+	}
+	return s
+}
+
+func isBeyondASCII(r rune) bool { return r > 126 }
+
+const (
+	maxWord    = 900 // of the 998 octets of a line
+	maxEncoded = 55  // "Subject: =?utf-8?q?", that and "?=" are 76: RFC 2047, section 2
+)
+
+// encodeWords is the Q encoding, with what may stand anywhere (RFC 2047, section 5,
+// (3)); no character is split.
+func encodeWords(s string) string {
+	var words []string
+	word := ""
+	for _, r := range validUTF8(s) {
+		c := string(r)
+		switch {
+		case r == ' ':
+			c = "_"
+		case !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'):
+			c = strings.ReplaceAll(fmt.Sprintf(" % X", c), " ", "=")
+		}
+		if len(word)+len(c) > maxEncoded {
+			words, word = append(words, word), ""
+		}
+		word += c
+	}
+	return "=?utf-8?q?" + strings.Join(append(words, word), "?= =?utf-8?q?") + "?="
 }
 
 // oneLine keeps text from adding fields to a header.
