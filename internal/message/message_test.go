@@ -302,3 +302,33 @@ func TestSubjects(t *testing.T) {
 		}
 	}
 }
+
+// A file that is a message stays what it is: RFC 2045, section 6.4, has no base64 for
+// message/rfc822.
+func TestAttachedMessage(t *testing.T) {
+	const letter = "Received: one\nSubject: x\nReceived: two\n\nbody\n"
+	for _, form := range []Form{Inside, Transport} {
+		var raw strings.Builder
+		d := Draft{From: Address{Address: "a@x"}, Date: someTime, Text: strings.NewReader("x"), Files: []File{{Name: "letter.eml",
+			Open: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(letter)), nil }}}}
+		if err := d.Write(&raw, form); err != nil {
+			t.Fatal(err)
+		}
+		var stored strings.Builder
+		if err := Store(&stored, strings.NewReader(raw.String()), nil); err != nil {
+			t.Fatal(err)
+		}
+		m, err := Read(strings.NewReader(stored.String()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []byte
+		body, err := m.Body(func(_ Attachment, content io.Reader) (err error) {
+			got, err = io.ReadAll(content)
+			return err
+		})
+		if err != nil || string(got) != letter || len(body.Attachments) != 1 || body.Attachments[0].Type != "application/octet-stream" {
+			t.Errorf("%v: %q, %v, %v", form, got, body.Attachments, err)
+		}
+	}
+}

@@ -144,7 +144,9 @@ func (f File) write(parts *multipart.Writer, form Form) error {
 	if kind == "" {
 		kind, _, _ = strings.Cut(mime.TypeByExtension(filepath.Ext(f.Name)), ";")
 	}
-	if kind == "" || strings.HasPrefix(kind, "multipart/") {
+	// RFC 2045, section 6.4: a multipart or a message can't be base64; and as one it would
+	// be read, and its header changed, where a file is to stay what it is.
+	if kind == "" || f.Type == "" && (strings.HasPrefix(kind, "multipart/") || strings.HasPrefix(kind, "message/")) {
 		kind = "application/octet-stream"
 	}
 	coding := "binary"
