@@ -10,7 +10,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"xm/internal/mailclient"
 	"xm/internal/message"
 	"xm/userdb"
 )
@@ -35,18 +34,21 @@ func runSendDraft(c *cli.Context) error {
 		return err
 	}
 	defer r.close()
-	l, err := r.open(f)
+	to, plain, err := draftRecipients(path)
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return err
 	}
-	o := &outgoing{c: c, account: a, plain: !l.payload}
+	l := &letter{content: f}
+	if !plain {
+		if l, err = r.open(f); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	o := &outgoing{c: c, account: a, to: to, plain: !l.payload}
 	if o.content, err = copyDraft(r, l); err != nil {
 		return err
 	}
 	if o.eight, err = holdsEightBit(o.content); err != nil {
-		return err
-	}
-	if o.to, err = draftRecipients(path); err != nil {
 		return err
 	}
 	if err := o.findKeys(); err != nil {
@@ -112,25 +114,29 @@ func skipLine(r io.Reader) error {
 }
 
 // draftRecipients reads the first line of a draft.
-func draftRecipients(path string) (to []recipient, err error) {
+func draftRecipients(path string) (to []recipient, plain bool, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer f.Close()
 	m, err := message.Read(f)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	for _, word := range strings.Fields(m.Header.Get(draftField)) {
+	field := draftField
+	if plain = m.Header.Get(plainField) != ""; plain {
+		field = plainField
+	}
+	for _, word := range strings.Fields(m.Header.Get(field)) {
 		address, blind := strings.CutPrefix(word, "-")
 		if _, err := userdb.ParseName(address); err != nil {
-			return nil, fmt.Errorf("%s: %s: %w", path, draftField, err)
+			return nil, false, fmt.Errorf("%s: %s: %w", path, field, err)
 		}
 		to = append(to, recipient{name: address, address: address, blind: blind})
 	}
 	if to == nil {
-		return nil, fmt.Errorf("%s is no draft of xm's: it has no field %s", path, mailclient.Printable(draftField))
+		return nil, false, fmt.Errorf("%s is no draft of xm's: it has no field %s", path, draftField)
 	}
-	return to, nil
+	return to, plain, nil
 }

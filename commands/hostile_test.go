@@ -459,3 +459,30 @@ func TestMoreRecipientsThanATransactionMayHave(t *testing.T) {
 		}
 	}
 }
+
+// A draft of a message that goes as it is may hold a payload, for somebody else or for
+// oneself: it is not opened.
+func TestDraftThatHoldsAPayload(t *testing.T) {
+	s := startSystem(t, t.TempDir())
+	s.pair()
+	s.must("bob", "bob's secret\n", "login", "bob", "--password-file", "-", "--store", "--smtp", s.addr["smtp"], "--pop3", s.addr["pop3"])
+	accounts := "bob/.config/xm/accounts.toml"
+	s.file(accounts, strings.ReplaceAll(string(s.read(accounts)), s.addr["smtp"], "127.0.0.1:1"))
+	s.client("alice", "", "send", "bob", "-s", "for bob", "x")
+	s.client("alice", "", "send", "alice", "-s", "for alice", "x")
+	for _, reader := range []string{"alice", "bob"} {
+		letter := s.onDisk(reader)
+		if _, stderr, code := s.xm("bob", letter, "sendmail", "-i", "--encrypt=never", "alice"); code != 1 {
+			t.Fatalf("exit code %d, %s", code, stderr)
+		}
+		drafts, err := filepath.Glob(filepath.Join(s.dir, "bob/.local/share/xm/*/drafts/*"))
+		if err != nil || len(drafts) != 1 {
+			t.Fatalf("%v, %v", drafts, err)
+		}
+		s.client("alice", "", "rm", "1")
+		s.client("bob", "", "send", "--draft", drafts[0])
+		if _, body, _ := strings.Cut(letter, "\n\n"); !strings.HasSuffix(s.onDisk("alice"), "\n\n"+body) {
+			t.Errorf("%s's letter was %q, and is %q", reader, letter, s.onDisk("alice"))
+		}
+	}
+}

@@ -43,8 +43,12 @@ type outgoing struct {
 }
 
 // draftField names, in the first line of a draft, those that it is still to be
-// sent to.
-const draftField = "Xm-Send-To"
+// sent to. plainField does in a draft that goes as it is, whatever is in it: it may hold
+// a payload that somebody else made.
+const (
+	draftField = "Xm-Send-To"
+	plainField = "Xm-Send-Plain-To"
+)
 
 // errNotKept says that a message is lost to this process.
 var errNotKept = errors.New("the message could not be kept in a draft")
@@ -242,7 +246,11 @@ func (o *outgoing) keepDraft(to []recipient) (path string, err error) {
 }
 
 func (o *outgoing) writeDraft(w io.Writer, to []recipient) error {
-	if _, err := fmt.Fprintf(w, "%s: %s\r\n", draftField, draftList(to)); err != nil {
+	field := draftField
+	if o.plain {
+		field = plainField
+	}
+	if _, err := fmt.Fprintf(w, "%s: %s\r\n", field, draftList(to)); err != nil {
 		return err
 	}
 	if !o.plain {
