@@ -19,6 +19,7 @@ import (
 	"xm/internal/config"
 	"xm/internal/maildir"
 	"xm/internal/mbox"
+	"xm/internal/message"
 	"xm/internal/safefile"
 	"xm/userdb"
 )
@@ -296,18 +297,16 @@ const headSize = 64 << 10
 func envelope(in *bufio.Reader) (sender string, at time.Time) {
 	sender = "MAILER-DAEMON" // nobody, in this place
 	head, _ := in.Peek(headSize)
-	m, err := netmail.ReadMessage(bytes.NewReader(head))
-	if err != nil {
-		return sender, time.Unix(0, 0)
-	}
-	if path := strings.Trim(m.Header.Get("Return-Path"), "<> \t"); path != "" && !strings.ContainsFunc(path, func(r rune) bool { return r <= ' ' }) {
+	m, _ := message.Read(bytes.NewReader(head)) // of a broken header, what can be read
+	if path := strings.Trim(m.Header.Get("Return-Path"), "<> \t"); path != "" && !strings.ContainsFunc(path, func(r rune) bool { return r <= ' ' || r == 127 }) {
 		sender = path
 	}
-	_, date, _ := strings.Cut(m.Header.Get("Received"), ";")
-	for _, date := range []string{date, m.Header.Get("Date")} {
-		if at, err := netmail.ParseDate(strings.TrimSpace(date)); err == nil {
-			return sender, at
-		}
+	received := m.Header.Get("Received") // RFC 5321, section 4.4: the date is behind the last ";"
+	if at, err := netmail.ParseDate(strings.TrimSpace(received[strings.LastIndexByte(received, ';')+1:])); err == nil {
+		return sender, at
+	}
+	if !m.Header.Date.IsZero() {
+		return sender, m.Header.Date
 	}
 	return sender, time.Unix(0, 0)
 }
