@@ -486,3 +486,16 @@ func TestDraftThatHoldsAPayload(t *testing.T) {
 		}
 	}
 }
+
+// Text in UTF-8 says so where it is attached: without a charset it would be US-ASCII (RFC
+// 2046, section 4.1.2), and mail programs show "?".
+func TestAttachedText(t *testing.T) {
+	s := startSystem(t, t.TempDir())
+	s.pair()
+	utf8, latin1 := s.file("utf8.html", "für\n"), s.file("latin1.html", "f\xfcr\n")
+	s.client("alice", "", "send", "--plain", "bob", "-a", utf8, "-a", latin1, "-s", "x", "see there")
+	got := s.onDisk("bob")
+	if strings.Count(got, "Content-Type: text/html; charset=utf-8\n") != 1 || strings.Count(got, "Content-Type: text/html\n") != 1 {
+		t.Errorf("%s", got)
+	}
+}

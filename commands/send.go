@@ -185,8 +185,15 @@ func (l *composer) attach() error {
 		if err != nil {
 			return fmt.Errorf("attach: %w", err)
 		}
+		file := message.File{Name: filepath.Base(path), Open: open}
+		if st, statErr := os.Stat(path); statErr == nil && st.Mode().IsRegular() { // what a pipe has can be read once
+			file.UTF8, err = isUTF8(f)
+		}
 		f.Close()
-		l.draft.Files = append(l.draft.Files, message.File{Name: filepath.Base(path), Open: open})
+		if err != nil {
+			return fmt.Errorf("attach: %w", err)
+		}
+		l.draft.Files = append(l.draft.Files, file)
 	}
 	return nil
 }

@@ -33,6 +33,7 @@ type Draft struct {
 type File struct {
 	Name string
 	Type string // "" is guessed by the name
+	UTF8 bool   // it is known to be text in UTF-8, if it is text
 	Open func() (io.ReadCloser, error)
 }
 
@@ -148,6 +149,9 @@ func (f File) write(parts *multipart.Writer, form Form) error {
 	// be read, and its header changed, where a file is to stay what it is.
 	if kind == "" || f.Type == "" && (strings.HasPrefix(kind, "multipart/") || strings.HasPrefix(kind, "message/")) {
 		kind = "application/octet-stream"
+	}
+	if f.UTF8 && strings.HasPrefix(kind, "text/") { // RFC 2046, section 4.1.2: else it would be US-ASCII
+		kind += "; charset=utf-8"
 	}
 	coding := "binary"
 	if form == Transport {
