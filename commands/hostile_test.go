@@ -432,6 +432,7 @@ func TestSendmailOptions(t *testing.T) {
 	const text = "To: bob\nSubject: x\n\nx\n.\nto the end\n"
 	for i, args := range []string{
 		"-tvi", "-ivtf alice", "-ti -O ErrorMode=m", "-i -C /etc/mail.cf -D log bob", "-o i -o em -A c -bm bob", "-oi -em -FCron -B8BITMIME -d0 -q bob",
+		"-i <bob@localhost>", "-i bob,Bob<bob@localhost>",
 	} {
 		_, stderr, code := s.xm("alice", text, append([]string{"sendmail"}, strings.Fields(args)...)...)
 		if code != 0 || stderr != "xm: sent to bob@localhost, encrypted\n" {
@@ -439,6 +440,11 @@ func TestSendmailOptions(t *testing.T) {
 		}
 		if got := s.client("bob", "", "read", fmt.Sprint(i+1)); !strings.HasSuffix(got, "to the end\n") {
 			t.Errorf("%s: %q", args, got)
+		}
+	}
+	for _, to := range []string{"bob\nBcc: alice", "no name", ""} {
+		if _, stderr, code := s.xm("alice", text, "sendmail", to); code != 2 {
+			t.Errorf("%q: exit code %d, %s", to, code, stderr)
 		}
 	}
 	if _, stderr, code := s.xm("alice", text, "sendmail", "-bs"); code != 2 || !strings.Contains(stderr, "-bs") {

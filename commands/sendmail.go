@@ -124,7 +124,7 @@ func runSendmail(c *cli.Context) error {
 	}
 	l := newLetterTo(c, a)
 	for _, user := range options.recipients {
-		l.add("bcc", user)
+		l.addAddresses("bcc", bareNames(wordOf(user)))
 	}
 	if options.fromHeader {
 		l.addAddresses("bcc", bareNames(m.to))
@@ -155,6 +155,16 @@ func runSendmail(c *cli.Context) error {
 	}
 	o.eight = m.eight
 	return o.deliver()
+}
+
+// wordOf reads a recipient on the command line, which may be all that To may hold: "Bob
+// <bob@example.org>".
+func wordOf(user string) []message.Address {
+	if strings.ContainsAny(user, "\r\n") { // another field
+		return []message.Address{{Address: user}}
+	}
+	_, to := message.ParseFields([]string{"To: " + user})
+	return to
 }
 
 // bareNames takes names without a domain for addresses, as sendmail does: "To:
