@@ -505,3 +505,18 @@ func TestAttachedText(t *testing.T) {
 		t.Errorf("%s", got)
 	}
 }
+
+// A line end that lies across two pieces of what is read is one.
+func TestSendmailLongLines(t *testing.T) {
+	s := startSystem(t, t.TempDir())
+	s.pair()
+	s.must("alice", "alice's secret\n", "login", "alice", "--password-file", "-", "--store", "--smtp", s.addr["smtp"], "--pop3", s.addr["pop3"])
+	const head = "Subject: x\r\n\r\n"
+	for i, size := range []int{64<<10 - 2, 64<<10 - 1, 64 << 10} {
+		line := strings.Repeat("x", size)
+		s.must("alice", head+line+"\r\nend\r\n", "sendmail", "-i", "--encrypt=never", "bob")
+		if got := s.client("bob", "", "read", "--raw", fmt.Sprint(i+1)); !strings.HasSuffix(strings.ReplaceAll(got, "\r\n", "\n"), "\n"+line+"\nend\n") {
+			t.Errorf("%d octets: %.60q ... %q", size, got, got[len(got)-20:])
+		}
+	}
+}

@@ -93,6 +93,19 @@ func runImport(c *cli.Context) error {
 	})
 }
 
+// readPiece reads a line, or a piece of a long one (bufio.ErrBufferFull) that does not
+// end within a line end. It is valid until the next read.
+func readPiece(in *bufio.Reader) ([]byte, error) {
+	part, err := in.ReadSlice('\n')
+	if err == bufio.ErrBufferFull && part[len(part)-1] == '\r' { // an LF may follow
+		part = part[:len(part)-1]
+		if err := in.UnreadByte(); err != nil {
+			return nil, err
+		}
+	}
+	return part, err
+}
+
 // deliver stores a message with LF or CRLF line ends.
 func deliver(store *maildir.Store, user string, message io.Reader) error {
 	d, err := store.Begin([]string{user})
@@ -102,13 +115,7 @@ func deliver(store *maildir.Store, user string, message io.Reader) error {
 	defer d.Abort()
 	in := bufio.NewReader(message)
 	for {
-		part, err := in.ReadSlice('\n')
-		if err == bufio.ErrBufferFull && part[len(part)-1] == '\r' { // an LF may follow
-			part = part[:len(part)-1]
-			if err := in.UnreadByte(); err != nil {
-				return err
-			}
-		}
+		part, err := readPiece(in)
 		end := ""
 		if line, ok := bytes.CutSuffix(part, []byte("\n")); ok {
 			part, end = bytes.TrimSuffix(line, []byte("\r")), "\r\n"

@@ -251,7 +251,7 @@ func skipFromLine(in *bufio.Reader) error {
 // message.
 func (m *submitted) copyLines(w io.Writer, in *bufio.Reader, dotEnds bool) error {
 	for inLine := false; ; {
-		part, err := in.ReadSlice('\n')
+		part, err := readPiece(in)
 		if err != nil && err != bufio.ErrBufferFull && err != io.EOF {
 			return err
 		}
