@@ -55,6 +55,23 @@ func (r *roff) text(lines string) {
 	}
 }
 
+// description writes what --help says of a command. Lines that are indented there, such
+// as commands, stand as they are: filled, they would be broken and have their blanks
+// widened.
+func (r *roff) description(text string) {
+	asIs := false
+	for line := range strings.SplitSeq(text, "\n") {
+		if is := strings.HasPrefix(line, " "); is != asIs {
+			fmt.Fprintln(r, map[bool]string{true: ".nf", false: ".fi"}[is])
+			asIs = is
+		}
+		r.text(line)
+	}
+	if asIs {
+		fmt.Fprintln(r, ".fi")
+	}
+}
+
 func (r *roff) section(name, text string) {
 	fmt.Fprintf(r, ".SH %s\n", escapeRoff(name))
 	r.text(text)
@@ -108,12 +125,12 @@ func (r *roff) commands(path string, commands []*cli.Command) {
 		name := path + " " + c.Name
 		if len(c.Subcommands) > 0 {
 			fmt.Fprintf(r, ".SS %s\n", escapeRoff(name))
-			r.text(sentence(c.Usage) + "\n" + c.Description)
+			r.description(sentence(c.Usage) + "\n" + c.Description)
 			r.commands(name, c.Subcommands)
 			continue
 		}
 		fmt.Fprintf(r, ".SS %s\n", escapeRoff(strings.TrimSpace(name+" "+c.ArgsUsage)))
-		r.text(strings.TrimSpace(sentence(c.Usage) + "\n" + c.Description))
+		r.description(strings.TrimSpace(sentence(c.Usage) + "\n" + c.Description))
 		r.flags(c.Flags)
 	}
 }

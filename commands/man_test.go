@@ -41,6 +41,29 @@ func TestManualIsComplete(t *testing.T) {
 	walk("", app.Commands)
 }
 
+// What is indented in a description, such as a command to type, is not filled.
+func TestManualKeepsLines(t *testing.T) {
+	app := New()
+	var page strings.Builder
+	if err := writeCommandsPage(&page, app); err != nil {
+		t.Fatal(err)
+	}
+	asIs, found := false, 0
+	for line := range strings.Lines(page.String()) {
+		switch {
+		case line == ".nf\n" || line == ".fi\n":
+			asIs = line == ".nf\n"
+		case strings.HasPrefix(line, " ") != asIs:
+			t.Errorf("filled: %v, %q", !asIs, line)
+		case asIs:
+			found++
+		}
+	}
+	if found < 20 {
+		t.Errorf("the page has %d lines that are indented", found)
+	}
+}
+
 // The program says the version of the newest changes.
 func TestVersion(t *testing.T) {
 	changes, err := os.ReadFile("../CHANGELOG.md")
