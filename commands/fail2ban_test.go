@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -40,7 +39,7 @@ func readFilter(t *testing.T) (f filter) {
 		}
 		settings[key] = append(settings[key], strings.TrimSpace(line))
 	}
-	date := strings.NewReplacer("%%Y-%%m-%%dT%%H:%%M:%%S", `[-0-9]+T[:0-9]+`, "%%f", `[0-9]+`, "%%z", `(?:Z|[-+][0-9]{2}:[0-9]{2})`)
+	date := strings.NewReplacer("%%Y-%%m-%%dT%%H:%%M:%%S", `[-0-9]+T[:0-9]+`, "%%f", `[0-9]{1,6}`, "%%z", `(?:Z|[-+][0-9]{2}:[0-9]{2})`)
 	fail := strings.NewReplacer("%(_begin)s", settings["_begin"][0], "<ADDR>", `(?P<addr>[0-9A-Fa-f.:]+)`)
 	for _, p := range settings["datepattern"] {
 		f.dates = append(f.dates, regexp.MustCompile(date.Replace(p)))
@@ -54,14 +53,15 @@ func readFilter(t *testing.T) (f filter) {
 	return f
 }
 
-// count gives how often each address is found in a log.
-func (f filter) count(log string) map[string]int {
-	found := map[string]int{}
+// count gives how often each address is found in a log, and how many lines have a
+// date.
+func (f filter) count(log string) (found map[string]int, dated int) {
+	found = map[string]int{}
 	for line := range strings.Lines(log) {
 		line = strings.TrimSuffix(line, "\n")
 		for _, d := range f.dates {
 			if at := d.FindStringIndex(line); at != nil {
-				line = line[at[1]:]
+				line, dated = line[at[1]:], dated+1
 				break
 			}
 		}
@@ -72,7 +72,7 @@ func (f filter) count(log string) map[string]int {
 			}
 		}
 	}
-	return found
+	return found, dated
 }
 
 // The filter finds the addresses of those who fail, in what is really logged, and
@@ -111,11 +111,15 @@ func TestFail2banFilter(t *testing.T) {
 		if err := s.stop(syscall.SIGTERM); err != nil {
 			t.Fatal(err)
 		}
-		if got := f.count(s.log.String()); !maps.Equal(got, want) {
+		got, dated := f.count(s.log.String())
+		if !maps.Equal(got, want) {
 			t.Errorf("%s: found %v, want %v, in\n%s", format, got, want, s.log)
 		}
+		if lines := strings.Count(s.log.String(), "\n"); dated != lines { // fail2ban takes the others for new
+			t.Errorf("%s: %d of %d lines have a date that the filter reads", format, dated, lines)
+		}
 	}
-	if found := slices.Collect(maps.Keys(f.count(forged))); len(found) != 1 {
+	if found, _ := f.count(forged); len(found) != 1 {
 		t.Errorf("the forged line alone, which is one of the log, is not found: %v", found)
 	}
 }

@@ -9,6 +9,8 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key
 
 # found FILE [OPTION...]: the addresses that the filter finds, sorted.
 found() { fail2ban-regex "${@:2}" -o ip "$1" "$conf/filter.d/xm.conf" | sort; }
+# undated FILE: how many of them have no date that the filter reads.
+undated() { fail2ban-regex -o row "$1" "$conf/filter.d/xm.conf" | grep -c 'None,\s*{'; }
 # finds EXPECTED FILE [OPTION...]: they are those of EXPECTED.
 finds() { diff "$1" <(found "${@:2}"); }
 
@@ -36,6 +38,7 @@ TOML
   # The log holds the forged address, so that the filter could fall for it.
   check "$format: the forged address is in the log" grep -q 203.0.113.9 "$format.log"
   check "$format: from a file" finds "$format.expected" "$format.log"
+  check "$format: with their dates" [ "$(undated "$format.log")" = 0 ]
   # The journal's lines have no date for fail2ban, which has it from elsewhere.
   sed 's/^/mail xm[123]: /' "$format.log" >"$format.journal"
   check "$format: from the journal" finds "$format.expected" "$format.journal" --datepattern '{NONE}'
