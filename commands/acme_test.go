@@ -139,7 +139,7 @@ func TestACME(t *testing.T) {
 	settings := strings.Replace(acmeSettings, "127.0.0.1:0", s.addr["acme"], 1)
 	out, code := s.doctor(settings)
 	for _, want := range []string{"warning  certificate: " + nobodysDirectory + " has not issued one yet", "ok       acme: ", "ok       smtp: ",
-		"problem  certificate: the attempt of ", "connection refused", "SIGHUP makes an attempt at once"} {
+		"problem  certificate: the attempt of ", "connection refused", "SIGHUP makes another attempt, a minute after this one"} {
 		if code != 1 || !strings.Contains(out, want) {
 			t.Errorf("doctor: exit code %d, no %q in\n%s", code, want, out)
 		}

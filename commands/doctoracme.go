@@ -38,7 +38,7 @@ func (d *doctor) obtained() {
 		if s.From == "" || time.Now().After(s.Leaf.NotAfter) {
 			level = levelProblem
 		}
-		d.say(level, "certificate", strings.TrimPrefix(f.Mend+"; SIGHUP makes an attempt at once", "; "),
+		d.say(level, "certificate", strings.TrimPrefix(f.Mend+"; SIGHUP makes another attempt, a minute after this one at the earliest", "; "),
 			"the attempt of %s failed: %s; the next one is due on %s", f.Time.Format(time.RFC3339), f.Error, f.Next.Format(time.RFC3339))
 	}
 	d.acmeFiles(dir)
