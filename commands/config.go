@@ -13,8 +13,9 @@ func showConfig() *cli.Command {
 	return &cli.Command{
 		Name:  "config",
 		Usage: "print the settings in force, and where each comes from",
-		Description: "What is printed can be used as xm.toml. The source of a setting is a line of the file,\n" +
-			"a flag, an environment variable, or the default.",
+		Description: "What is printed can be used as xm.toml in the current directory, which its relative paths\n" +
+			"are relative to; the password in [account] is not shown. The source of a setting is a line\n" +
+			"of the file, a flag, an environment variable, or the default.",
 		Flags:  []cli.Flag{jsonFlag()},
 		Action: runConfig,
 	}
