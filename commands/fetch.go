@@ -31,7 +31,7 @@ func fetch() *cli.Command {
 		Flags: accountFlags(passphraseFlag(),
 			&cli.StringFlag{Name: "maildir", Usage: "the Maildir is `DIR` (default: one for the account, in your data directory)"},
 			&cli.BoolFlag{Name: "decrypt", Usage: "store messages decrypted"},
-			&cli.IntFlag{Name: "keep", Usage: "delete on the server what was downloaded `DAYS` ago or before; 0 is now", Value: -1},
+			&cli.IntFlag{Name: "keep", Usage: "delete on the server what was downloaded `DAYS` ago or before; 0 is now", Value: -1, DefaultText: "never"},
 		),
 		Action: runFetch,
 	}

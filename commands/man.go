@@ -156,6 +156,9 @@ func (r *roff) flags(flags []cli.Flag) {
 				usage = before + value + after
 			}
 			head += " " + value
+			if text := strings.Trim(doc.GetDefaultText(), `"`); text != "" {
+				usage += fmt.Sprintf(" (default: %s)", text)
+			}
 		}
 		for _, v := range doc.GetEnvVars() {
 			usage += " (" + v + ")"

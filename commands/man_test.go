@@ -41,6 +41,23 @@ func TestManualIsComplete(t *testing.T) {
 	walk("", app.Commands)
 }
 
+// The manual tells the same defaults as --help.
+func TestManualHasDefaults(t *testing.T) {
+	app := New()
+	var page strings.Builder
+	if err := writeCommandsPage(&page, app); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"the keys are in DIR (default: .) (XM_KEYS)\n", "look every TIME (default: 1m0s)\n", "as 12h or 7d (default: 7d)\n",
+		"0 is now (default: never)\n", "4096 BITS (default: 2048)\n", "read the payload from FILE; - is standard input (default: enc)\n",
+	} {
+		if !strings.Contains(strings.ReplaceAll(page.String(), `\-`, "-"), want) {
+			t.Errorf("the manual lacks %q", want)
+		}
+	}
+}
+
 // What is indented in a description, such as a command to type, is not filled.
 func TestManualKeepsLines(t *testing.T) {
 	app := New()
