@@ -26,8 +26,8 @@ func logCommand() *cli.Command {
 				"log (id=) and in Received; MESSAGE-ID may have its <>. Each FILE is a log of the servers,\n" +
 				"as text or JSON, or packed by gzip; - is standard input, which takes as much room in\n" +
 				"$TMPDIR. Without FILE it is the journal's, of the unit xm.\n\n" +
-				"Each command with its reply, and who fetched and deleted the message, is in the log where\n" +
-				"its level was debug (log.level in the config).\n\n" +
+				"Each command of SMTP with its reply, and who fetched and deleted the message, is in the\n" +
+				"log where its level was debug (log.level in the config).\n\n" +
 				"   xm log trace 4f3a1c0d9e7b\n" +
 				"   xm log trace '<x@example.org>' /var/log/xm.log /var/log/xm.log.*.gz\n" +
 				"   ssh mail journalctl -u xm -o cat | xm log trace x@example.org -\n\n" +
