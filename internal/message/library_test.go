@@ -37,7 +37,7 @@ func FuzzQuotedPrintable(f *testing.F) {
 }
 
 func FuzzParts(f *testing.F) {
-	f.Add("before\n--b\nA: b\n\none\n\n--b \n\ntwo\n--b--\nbehind")
+	f.Add("before\n--b\n\none\n\n--b \n\ntwo\n--b--\nbehind")
 	f.Add("--b\n\n" + strings.Repeat("x", 4096) + "\n--b--")
 	f.Fuzz(func(t *testing.T, text string) {
 		// Where the end is missing, or at the beginning, they differ.
@@ -77,7 +77,7 @@ func partsOfLibrary(text string) (parts []string, ok bool) {
 			return parts, err == io.EOF && len(parts) > 0
 		}
 		content, err := io.ReadAll(part)
-		if err != nil {
+		if err != nil || len(part.Header) > 0 { // what is a field, each has its own mind about
 			return nil, false
 		}
 		parts = append(parts, string(content))
@@ -93,7 +93,8 @@ func FuzzMediaType(f *testing.F) {
 			t.Errorf("%q: %q %q, then %q %q", field, kind, params, again, paramsAgain)
 		}
 		wantKind, want, err := mime.ParseMediaType(field)
-		if err != nil || strings.ContainsAny(field, "*()\\'%") { // where it knows less, or takes other liberties
+		isOdd := func(r rune) bool { return r < ' ' || r > '~' || strings.ContainsRune(`*()\'%`, r) }
+		if err != nil || strings.ContainsFunc(field, isOdd) { // where it knows less, or takes other liberties
 			return
 		}
 		if kind != wantKind || !maps.Equal(params, want) {
