@@ -155,12 +155,20 @@ func plain(user, password string) string {
 // from is a connection to a server of whose peer a proxy says that it is addr.
 func from(t *testing.T, s *Server, addr string) *client {
 	t.Helper()
-	s.Proxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	s.Proxies = localProxies
 	c := newClient(t, start(t, s, asIs))
+	c.comeFrom(addr)
+	return c
+}
+
+var localProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+
+// comeFrom begins the session of a client that a proxy says is at addr.
+func (c *client) comeFrom(addr string) {
+	c.t.Helper()
 	fmt.Fprintf(c, "PROXY TCP4 %s 127.0.0.1 1 25\r\n", addr)
 	c.must("220", "")
 	c.must("250", "EHLO a")
-	return c
 }
 
 func TestLoginLimitIsPerAddress(t *testing.T) {
@@ -200,34 +208,37 @@ func TestWaitingIsNoAttempt(t *testing.T) {
 
 // Many people may be behind one address, and their programs log in at once.
 func TestLoginsAtOnce(t *testing.T) {
-	s, _ := newServer()
-	config := addCertificate(t, s)
-	users := gatedUsers{entered: make(chan struct{}, 10), gate: make(chan struct{})}
-	s.Users, s.Logins = users, &sasl.Limiter{}
-	var clients []*client
-	for range cap(users.entered) {
-		c := from(t, s, "192.0.2.1")
-		c.startTLS(config)
-		fmt.Fprintf(c, "AUTH PLAIN %s\r\n", plain("alice", "secret"))
-		clients = append(clients, c)
-	}
-	for range sasl.DefaultMaxParallel {
-		<-users.entered
-	}
-	close(users.gate)
-	for _, c := range clients {
-		c.must("235 ", "")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := newServer()
+		config := addCertificate(t, s)
+		gate := make(chan struct{})
+		s.Users, s.Logins, s.Proxies = gatedUsers{gate: gate}, &sasl.Limiter{}, localProxies
+		pipe, stop := serveInBubble(t, s)
+		var clients []*client
+		for range sasl.DefaultMaxParallel + 6 {
+			c := newClient(t, pipe.Dial())
+			c.comeFrom("192.0.2.1")
+			c.startTLS(config)
+			fmt.Fprintf(c, "AUTH PLAIN %s\r\n", plain("alice", "secret"))
+			clients = append(clients, c)
+		}
+		synctest.Wait() // whoever is to be refused is
+		close(gate)
+		for _, c := range clients {
+			c.must("235 ", "")
+			c.Close()
+		}
+		stop()
+	})
 }
 
 // gatedUsers tell nothing of a password while the gate is closed.
 type gatedUsers struct {
 	testUsers
-	entered, gate chan struct{}
+	gate chan struct{}
 }
 
 func (u gatedUsers) Authenticate(ctx context.Context, login, password string) (string, bool, error) {
-	u.entered <- struct{}{}
 	<-u.gate
 	return u.testUsers.Authenticate(ctx, login, password)
 }
