@@ -271,7 +271,7 @@ func TestTheWordSendmail(t *testing.T) {
 func TestSendmailAsOthersUseIt(t *testing.T) {
 	s := startSystem(t, t.TempDir())
 	s.pair()
-	s.must("alice", "alice's secret\n", "login", "alice", "--password-file", "-", "--store", "--smtp", s.addr["smtp"], "--pop3", s.addr["pop3"])
+	s.login("alice")
 	for i, c := range []struct{ in, subject string }{
 		{"From: root (Cron Daemon)\nTo: bob\nSubject: one\n\nx\n", "one"},
 		{"From: alice\nTo: bob, alice@localhost\nSubject: two\n\nx\n", "two"},
@@ -383,7 +383,7 @@ func TestInboxWithoutTOP(t *testing.T) {
 func TestSendmailKeepsTheName(t *testing.T) {
 	s := startSystem(t, t.TempDir())
 	s.pair()
-	s.must("alice", "alice's secret\n", "login", "alice", "--password-file", "-", "--store", "--smtp", s.addr["smtp"], "--pop3", s.addr["pop3"])
+	s.login("alice")
 	for i, c := range [][2]string{
 		{"From: =?utf-8?q?J=C3=BCrgen?= <j@y.example>\n", "Jürgen <j@y.example> <alice@localhost>"},
 		{"From: \"B, C\" <b@y.example>\n", "B, C <b@y.example> <alice@localhost>"},
@@ -401,7 +401,7 @@ func TestSendmailKeepsTheName(t *testing.T) {
 func TestSendmailToMany(t *testing.T) {
 	s := startSystem(t, t.TempDir())
 	s.pair()
-	s.must("alice", "alice's secret\n", "login", "alice", "--password-file", "-", "--store", "--smtp", s.addr["smtp"], "--pop3", s.addr["pop3"])
+	s.login("alice")
 	to := strings.Repeat("alice@localhost,\n ", 1200) + "bob@localhost"
 	s.must("alice", "To: "+to+"\nSubject: all\n\nx\n", "sendmail", "-t", "-i")
 	if got := s.client("bob", "", "inbox"); !strings.Contains(got, " all ") {
@@ -414,7 +414,7 @@ func TestSendmailToMany(t *testing.T) {
 func TestSendmailSendsAgain(t *testing.T) {
 	s := startSystem(t, t.TempDir())
 	s.pair()
-	s.must("alice", "alice's secret\n", "login", "alice", "--password-file", "-", "--store", "--smtp", s.addr["smtp"], "--pop3", s.addr["pop3"])
+	s.login("alice")
 	for i, encrypt := range []string{"always", "never"} {
 		s.must("alice", "Resent-From: alice\nResent-BCC: bob\nResent-From: carol\nResent-To: nobody\nFrom: carol\nTo: nobody\nSubject: x\n\nx\n",
 			"sendmail", "-t", "--encrypt="+encrypt)
@@ -428,7 +428,7 @@ func TestSendmailSendsAgain(t *testing.T) {
 func TestSendmailOptions(t *testing.T) {
 	s := startSystem(t, t.TempDir())
 	s.pair()
-	s.must("alice", "alice's secret\n", "login", "alice", "--password-file", "-", "--store", "--smtp", s.addr["smtp"], "--pop3", s.addr["pop3"])
+	s.login("alice")
 	const text = "To: bob\nSubject: x\n\nx\n.\nto the end\n"
 	for i, args := range []string{
 		"-tvi", "-ivtf alice", "-ti -O ErrorMode=m", "-i -C /etc/mail.cf -D log bob", "-o i -o em -A c -bm bob", "-oi -em -FCron -B8BITMIME -d0 -q bob",
@@ -471,7 +471,7 @@ func TestMoreRecipientsThanATransactionMayHave(t *testing.T) {
 func TestDraftThatHoldsAPayload(t *testing.T) {
 	s := startSystem(t, t.TempDir())
 	s.pair()
-	s.must("bob", "bob's secret\n", "login", "bob", "--password-file", "-", "--store", "--smtp", s.addr["smtp"], "--pop3", s.addr["pop3"])
+	s.login("bob")
 	accounts := "bob/.config/xm/accounts.toml"
 	s.file(accounts, strings.ReplaceAll(string(s.read(accounts)), s.addr["smtp"], "127.0.0.1:1"))
 	s.client("alice", "", "send", "bob", "-s", "for bob", "x")
@@ -510,7 +510,7 @@ func TestAttachedText(t *testing.T) {
 func TestSendmailLongLines(t *testing.T) {
 	s := startSystem(t, t.TempDir())
 	s.pair()
-	s.must("alice", "alice's secret\n", "login", "alice", "--password-file", "-", "--store", "--smtp", s.addr["smtp"], "--pop3", s.addr["pop3"])
+	s.login("alice")
 	const head = "Subject: x\r\n\r\n"
 	for i, size := range []int{64<<10 - 2, 64<<10 - 1, 64 << 10} {
 		line := strings.Repeat("x", size)

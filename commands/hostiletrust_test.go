@@ -136,7 +136,7 @@ func TestDraftIsNotLost(t *testing.T) {
 func TestBlindCopies(t *testing.T) {
 	s := startSystem(t, t.TempDir())
 	s.pair()
-	s.must("alice", "alice's secret\n", "login", "alice", "--password-file", "-", "--store", "--smtp", s.addr["smtp"], "--pop3", s.addr["pop3"])
+	s.login("alice")
 	for i, encrypt := range []string{"always", "never"} {
 		s.must("alice", "From: alice@localhost\nTo: bob@localhost\nbcc: alice@localhost\nSubject: x\n\nx\n", "sendmail", "-t", "--encrypt="+encrypt)
 		for _, name := range []string{"alice", "bob"} {

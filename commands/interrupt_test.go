@@ -28,15 +28,7 @@ func TestInterruptedEncrypt(t *testing.T) {
 	}
 	for _, output := range []string{"enc", "-"} {
 		cmd := run("encrypt", "key", "-o", output)
-		in, err := cmd.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		var stderr strings.Builder
-		cmd.Stderr = &stderr
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		in, stderr := startWithInput(t, cmd)
 		// More than pipes and buffers hold: when it is written, the work goes on.
 		if _, err := in.Write(make([]byte, 4<<20)); err != nil {
 			t.Fatal(err)
@@ -44,7 +36,7 @@ func TestInterruptedEncrypt(t *testing.T) {
 		if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
 			t.Fatal(err)
 		}
-		err = cmd.Wait()
+		err := cmd.Wait()
 		if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(stderr.String(), "interrupted") {
 			t.Errorf("-o %s: %v, exit code %d, %q", output, err, code, stderr.String())
 		}
@@ -113,15 +105,7 @@ func TestInterruptedImport(t *testing.T) {
 		t.Fatal(err, string(out))
 	}
 	cmd := run("mailbox", "import", "alice", "-")
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	in, stderr := startWithInput(t, cmd)
 	// When it is written, the first message is there.
 	second := strings.Repeat(strings.Repeat("x", 63)+"\n", 4<<20/64)
 	if _, err := io.WriteString(in, "From x\n\none\n\nFrom x\n\n"+second); err != nil {
@@ -135,4 +119,19 @@ func TestInterruptedImport(t *testing.T) {
 	if want := "-: interrupted; the messages before it, 1 of them, are imported"; !strings.Contains(stderr.String(), want) {
 		t.Errorf("%q, want %q", stderr.String(), want)
 	}
+}
+
+// startWithInput starts a command whose input the test writes.
+func startWithInput(t *testing.T, cmd *exec.Cmd) (in io.WriteCloser, stderr *strings.Builder) {
+	t.Helper()
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stderr = new(strings.Builder)
+	cmd.Stderr = stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return in, stderr
 }

@@ -122,6 +122,12 @@ func (s *system) xm(person, stdin string, args ...string) (stdout, stderr string
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 }
 
+// login makes the account of somebody whom pair has added.
+func (s *system) login(person string) {
+	s.t.Helper()
+	s.must(person, person+"'s secret\n", "login", person, "--password-file", "-", "--store", "--smtp", s.addr["smtp"], "--pop3", s.addr["pop3"])
+}
+
 // must is xm that has to succeed. It returns standard output.
 func (s *system) must(person, stdin string, args ...string) string {
 	s.t.Helper()
