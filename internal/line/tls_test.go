@@ -244,10 +244,7 @@ func TestStopDuringHandshake(t *testing.T) {
 	for _, begun := range [][]byte{nil, {22, 3, 1}} {
 		synctest.Test(t, func(t *testing.T) {
 			s := &Server{Certificate: cert, ImplicitTLS: true, Handle: echo, Log: slog.New(slog.DiscardHandler)}
-			pipe := linetest.NewPipe()
-			ctx, stop := context.WithCancel(t.Context())
-			done := make(chan error, 1)
-			go func() { done <- s.Serve(ctx, pipe) }()
+			pipe, stop, done := serveInBubble(t, s)
 			conn, began := pipe.Dial(), time.Now()
 			if _, err := conn.Write(begun); err != nil {
 				t.Error(err)
@@ -266,10 +263,7 @@ func TestHandshakeTimeout(t *testing.T) {
 	cert, _ := load(t)
 	synctest.Test(t, func(t *testing.T) {
 		s := &Server{Certificate: cert, ImplicitTLS: true, Handle: echo, Log: slog.New(slog.DiscardHandler)}
-		pipe := linetest.NewPipe()
-		ctx, stop := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- s.Serve(ctx, pipe) }()
+		pipe, stop, done := serveInBubble(t, s)
 		conn, began := pipe.Dial(), time.Now()
 		if _, err := conn.Read(make([]byte, 1)); err == nil || !linetest.Waited(time.Since(began), handshakeTimeout) {
 			t.Errorf("%v after %v", err, time.Since(began))
@@ -280,4 +274,13 @@ func TestHandshakeTimeout(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// serveInBubble serves until stop; done gets what Serve returns.
+func serveInBubble(t *testing.T, s *Server) (pipe *linetest.Pipe, stop func(), done <-chan error) {
+	pipe = linetest.NewPipe()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx, pipe) }()
+	return pipe, cancel, ended
 }
