@@ -1,11 +1,13 @@
 package message
 
 import (
+	"errors"
 	"io"
 	"net/textproto"
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 )
 
@@ -240,5 +242,18 @@ func TestByteOrderMark(t *testing.T) {
 		if body, _ := bodyOf(t, raw); body.Text != "text\n" {
 			t.Errorf("%q", body.Text)
 		}
+	}
+}
+
+// A disk that fails is not the message's fault.
+func TestPartsThatCannotBeRead(t *testing.T) {
+	trouble := errors.New("trouble")
+	in := io.MultiReader(strings.NewReader("Content-Type: multipart/mixed; boundary=b\n\nbefore\n"), iotest.ErrReader(trouble))
+	m, err := Read(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body, err := m.Body(nil); err != nil || !errors.Is(body.Problem, trouble) {
+		t.Errorf("%v, %v", body.Problem, err)
 	}
 }

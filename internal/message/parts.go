@@ -29,11 +29,12 @@ func newPartReader(r io.Reader, boundary string) *partReader {
 // preamble is what stands before the first part. It is of interest where there is
 // no part: then err is errNoParts.
 func (p *partReader) preamble() ([]byte, error) {
-	text, _ := io.ReadAll(io.LimitReader(p, maxText))
-	if _, err := io.Copy(io.Discard, p); err != nil {
+	text, _ := io.ReadAll(io.LimitReader(p, maxText)) // err is kept
+	_, err := io.Copy(io.Discard, p)
+	if err == io.ErrUnexpectedEOF {
 		return text, errNoParts
 	}
-	return nil, nil
+	return nil, err
 }
 
 var errNoParts = errors.New("the parts are not where the message says")
