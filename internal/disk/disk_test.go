@@ -30,7 +30,7 @@ func TestLeads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for how, d := range map[string]Dir{"fstatat": opened, "os.Root": At(root)} {
+	for how, d := range map[string]Dir{"statx": opened, "os.Root": At(root)} {
 		for name, want := range map[string]bool{"a/new": true, "b/new": false, ".": false} {
 			if here, err := d.Leads(name, st); here != want || err != nil {
 				t.Errorf("%s: %s leads to a/new: %v, %v", how, name, here, err)
