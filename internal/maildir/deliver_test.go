@@ -1,10 +1,14 @@
 package maildir
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -44,5 +48,28 @@ func TestNamesOfADelivery(t *testing.T) {
 				m.Close()
 			}
 		}
+	}
+}
+
+// Messages of 4 KiB for 8 users, from one who sends them alone and from many at a time.
+func BenchmarkDeliver(b *testing.B) {
+	body := "Subject: x\r\n\r\n" + strings.Repeat("All work and no play makes Jack a dull boy.\r\n", 91)
+	defer func(half, ext int64) { halfSize, extent = half, ext }(halfSize, extent)
+	halfSize, extent = usualHalf, usualExtent
+	for _, senders := range []int{1, 16, 64} {
+		b.Run(strconv.Itoa(senders), func(b *testing.B) {
+			s, _ := newStore(b)
+			var begun atomic.Int64
+			var all sync.WaitGroup
+			b.ReportAllocs()
+			for range senders {
+				all.Go(func() {
+					for n := begun.Add(1); n <= int64(b.N); n = begun.Add(1) {
+						deliver(b, s, body, fmt.Sprintf("user%d", n%8))
+					}
+				})
+			}
+			all.Wait()
+		})
 	}
 }

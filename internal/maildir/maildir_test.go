@@ -20,6 +20,9 @@ import (
 	"xm/internal/disk/disktest"
 )
 
+// The sizes of the journal as users have it. Tests have a small one, which is soon full.
+var usualHalf, usualExtent = halfSize, extent
+
 // TestMain lets the test binary stand for another process: see
 // TestLockHoldsAcrossProcesses.
 func TestMain(m *testing.M) {
