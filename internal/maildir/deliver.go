@@ -59,7 +59,7 @@ type newFile func(home *drop, unique string) (*messageFile, error)
 func (d *Delivery) write(p []byte, create newFile) error {
 	if d.file == nil {
 		err := d.makeFile(d.store.use, create)
-		if errors.Is(err, fs.ErrNotExist) { // somebody removed the maildrop
+		if errors.Is(err, fs.ErrNotExist) { // somebody removed the maildrop, or its tmp alone
 			err = d.makeFile(d.store.useNow, create)
 		}
 		if err != nil {
@@ -76,6 +76,9 @@ func (d *Delivery) makeFile(use func(maildrop string) (*drop, error), create new
 		return err
 	}
 	if d.file, err = create(home, d.unique); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			d.store.letGo(home)
+		}
 		d.store.leave(home)
 		return err
 	}

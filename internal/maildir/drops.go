@@ -148,6 +148,17 @@ func (s *Store) leave(d *drop) {
 	}
 }
 
+// letGo has the maildrop of d prepared and opened again by whoever uses it next: its tmp
+// is gone, which inPlace does not look at.
+func (s *Store) letGo(d *drop) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.ready, d.name)
+	if s.drops[d.name] == d {
+		delete(s.drops, d.name) // leave closes it
+	}
+}
+
 func (d *drop) close() {
 	d.tmp.Close()
 	d.new.Close()

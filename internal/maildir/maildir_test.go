@@ -291,6 +291,28 @@ func TestMaildropIsMovedAway(t *testing.T) {
 	deliver(t, s, "second\r\n", "alice")
 }
 
+// A tmp that is removed, or made anew, under a maildrop that is open keeps no large
+// message out.
+func TestTmpIsRemoved(t *testing.T) {
+	large := strings.Repeat("as large as that\r\n", 5000)
+	for _, remake := range []bool{false, true} {
+		s, dir := newStore(t)
+		deliver(t, s, large, "alice")
+		tmp := filepath.Join(dir, "alice/tmp")
+		err := os.Remove(tmp)
+		if err == nil && remake {
+			err = os.Mkdir(tmp, 0o700)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		deliver(t, s, large, "alice")
+		if m := open(t, s, "alice"); m.Len() != 2 {
+			t.Errorf("%d messages, made anew: %v", m.Len(), remake)
+		}
+	}
+}
+
 func TestLeftOversAreRemoved(t *testing.T) {
 	s, dir := newStore(t)
 	old, young := filepath.Join(dir, "alice/tmp/old"), filepath.Join(dir, "alice/tmp/young")
