@@ -66,7 +66,11 @@ func runBackup(c *cli.Context) error {
 		if err := putBack(cfg, warn(c)); err != nil {
 			return err
 		}
-		if err := b.tree(cfg.DataDir, filepath.Join(dir, backupData)); err != nil {
+		data := filepath.Join(dir, backupData)
+		if err := b.mkdir(cfg.DataDir, data); err != nil {
+			return err
+		}
+		if err := b.data(cfg.DataDir, data); err != nil {
 			return err
 		}
 		return b.settings(cfg, dir)

@@ -71,20 +71,33 @@ func (b *copier) tree(from, to string) error {
 	if err := b.mkdir(from, to); err != nil {
 		return err
 	}
-	return b.contents(from, to)
+	return b.contents(from, to, b.tree)
 }
 
-func (b *copier) contents(from, to string) error {
-	if _, err := os.Stat(filepath.Join(from, "cur")); err == nil {
-		return b.maildir(from, to)
-	}
+// contents copies what is in a directory, and the directories there as sub says.
+func (b *copier) contents(from, to string, sub func(from, to string) error) error {
 	return b.entries(from, func(e fs.DirEntry) error {
 		from, to := filepath.Join(from, e.Name()), filepath.Join(to, e.Name())
 		if e.IsDir() {
-			return b.tree(from, to)
+			return sub(from, to)
 		}
 		return ignoreGone(b.file(from, to)) // a temporary file, say
 	})
+}
+
+// data copies what is in a data directory, which is no Maildir, though a user may be
+// called cur.
+func (b *copier) data(from, to string) error { return b.contents(from, to, b.drop) }
+
+// drop copies a directory below a data directory, which may be a Maildir.
+func (b *copier) drop(from, to string) error {
+	if err := b.mkdir(from, to); err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(from, "cur")); err == nil {
+		return b.maildir(from, to)
+	}
+	return b.contents(from, to, b.drop)
 }
 
 // maildir copies new before cur: other programs move messages from there to

@@ -112,7 +112,7 @@ func (b *copier) restoreData(from, to string) error {
 	if err := safefile.MkdirAll(to, st.Mode().Perm()); err != nil {
 		return err
 	}
-	return durably(to, func() error { return errors.Join(b.giveAway(to, st), b.contents(from, to)) })
+	return durably(to, func() error { return errors.Join(b.giveAway(to, st), b.data(from, to)) })
 }
 
 // restoreKeys puts the keys back where there are none: two servers' keys in one
