@@ -132,11 +132,15 @@ func (b *copier) maildir(from, to string) error {
 	if err := b.mkdir(filepath.Join(from, "tmp"), filepath.Join(to, "tmp")); err != nil {
 		return err
 	}
-	return b.entries(from, func(e fs.DirEntry) error { // what the original left
-		if e.IsDir() {
+	return b.entries(from, func(e fs.DirEntry) error {
+		from, to := filepath.Join(from, e.Name()), filepath.Join(to, e.Name())
+		switch {
+		case !e.IsDir(): // what the original left
+			return ignoreGone(b.message(from, to))
+		case e.Name() == "new" || e.Name() == "cur" || e.Name() == "tmp":
 			return nil
 		}
-		return ignoreGone(b.message(filepath.Join(from, e.Name()), filepath.Join(to, e.Name())))
+		return b.drop(from, to) // what fsck has set aside, and the folders of other programs
 	})
 }
 
