@@ -100,37 +100,25 @@ func (b *copier) drop(from, to string) error {
 	return b.contents(from, to, b.drop)
 }
 
-// maildir copies new before cur: other programs move messages from there to
-// there. What moves within cur meanwhile, because its flags change, is looked
-// for again.
+// maildir copies new before cur, because other programs move messages that way, and
+// then new again: one that is marked as unread moves back. What moves on before it
+// could be copied, within cur because its flags change, say, is looked for again.
 func (b *copier) maildir(from, to string) error {
-	have := map[string]bool{}
-	for _, sub := range []string{"new", "cur"} {
+	for _, sub := range []string{"new", "cur", "tmp"} {
 		if err := b.mkdir(filepath.Join(from, sub), filepath.Join(to, sub)); err != nil {
 			return err
 		}
-		for again := true; again; {
-			again = false
-			err := b.entries(filepath.Join(from, sub), func(e fs.DirEntry) error {
-				id, _, _ := strings.Cut(e.Name(), ":")
-				if have[id] {
-					return nil
-				}
-				err := b.message(filepath.Join(from, sub, e.Name()), filepath.Join(to, sub, e.Name()))
-				if errors.Is(err, fs.ErrNotExist) { // deleted, or moved
-					again = true
-					return nil
-				}
-				have[id] = err == nil
-				return err
-			})
+	}
+	have := map[string]bool{}
+	for again := true; again; {
+		again = false
+		for _, sub := range []string{"new", "cur", "new"} {
+			gone, err := b.messages(filepath.Join(from, sub), filepath.Join(to, sub), have)
 			if err != nil {
 				return err
 			}
+			again = again || gone
 		}
-	}
-	if err := b.mkdir(filepath.Join(from, "tmp"), filepath.Join(to, "tmp")); err != nil {
-		return err
 	}
 	return b.entries(from, func(e fs.DirEntry) error {
 		from, to := filepath.Join(from, e.Name()), filepath.Join(to, e.Name())
@@ -142,6 +130,25 @@ func (b *copier) maildir(from, to string) error {
 		}
 		return b.drop(from, to) // what fsck has set aside, and the folders of other programs
 	})
+}
+
+// messages copies those of a directory that the copy does not have yet, and reports
+// whether one was gone, deleted or moved, before it could be copied.
+func (b *copier) messages(from, to string, have map[string]bool) (gone bool, err error) {
+	err = b.entries(from, func(e fs.DirEntry) error {
+		id, _, _ := strings.Cut(e.Name(), ":")
+		if have[id] {
+			return nil
+		}
+		err := b.message(filepath.Join(from, e.Name()), filepath.Join(to, e.Name()))
+		if errors.Is(err, fs.ErrNotExist) {
+			gone = true
+			return nil
+		}
+		have[id] = err == nil
+		return err
+	})
+	return gone, err
 }
 
 func ignoreGone(err error) error {
