@@ -218,7 +218,7 @@ func (s *Store) countDir(u *Usage, dir string, originals bool) error {
 			continue
 		}
 		size, ok := numberInName(name, "S=")
-		if !ok {
+		if !ok || size >= mostOctets {
 			st, err := s.root.Lstat(path.Join(dir, name))
 			if errors.Is(err, fs.ErrNotExist) {
 				continue // moved or deleted since the directory was read

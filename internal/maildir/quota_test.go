@@ -214,6 +214,22 @@ func TestQuotaIsRecounted(t *testing.T) {
 	}
 }
 
+// What a name says is no size where no message has as much.
+func TestUsageOfAbsurdNames(t *testing.T) {
+	s, dir := quotaStore(t, Quota{Octets: 100})
+	wantRoom(t, store(s, sized(10), "alice"))
+	for _, name := range []string{"new/1.a,S=9223372036854775807", "cur/1.b,S=9223372036854775807:2,S"} {
+		if err := os.WriteFile(filepath.Join(dir, "alice", name), make([]byte, 20), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if u, err := s.Usage("alice"); u != (Usage{Octets: 50, Messages: 3}) || err != nil {
+		t.Errorf("%+v, %v", u, err)
+	}
+	wantRoom(t, s.Room("alice", 50))
+	wantFull(t, s.Room("alice", 51))
+}
+
 // A full maildrop at rest is counted once, not at each refusal.
 func TestRefusalsAreCheap(t *testing.T) {
 	s, dir := quotaStore(t, Quota{Messages: 1})
