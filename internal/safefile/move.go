@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path"
 	"strings"
+	"syscall"
 
 	"xm/internal/disk"
 )
@@ -17,8 +18,8 @@ type Move struct {
 }
 
 // MoveAll moves files below root to names that are free, durably: none is overwritten,
-// and each has its new name before it loses the old one. At worst, a crash leaves it
-// with both.
+// and each has its new name before it loses the old one, where files can have two. At
+// worst, a crash leaves it with both.
 func MoveAll(root disk.Dir, moves []Move) {
 	eachOf(moves, func(m *Move) error { return give(root, m) })
 	syncAll(root, moves, func(m Move) string { return path.Dir(m.To) })
@@ -35,14 +36,18 @@ func eachOf(moves []Move, do func(*Move) error) {
 	}
 }
 
-// give gives a file its new name. A directory can have but one.
+// give gives a file its new name. A directory can have but one, and so can a file where
+// there are no hard links: see File.giveNew.
 func give(root disk.Dir, m *Move) error {
 	st, err := root.Lstat(m.From)
 	if err != nil {
 		return err
 	}
 	if !st.IsDir() {
-		return root.Link(m.From, m.To)
+		err := root.Link(m.From, m.To)
+		if !errors.Is(err, syscall.EPERM) {
+			return err
+		}
 	}
 	if _, err := root.Lstat(m.To); err == nil {
 		return &fs.PathError{Op: "rename", Path: m.To, Err: fs.ErrExist}

@@ -7,6 +7,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -58,6 +59,22 @@ func TestMoveAll(t *testing.T) {
 	}
 	if target, err := os.Readlink(filepath.Join(dir, "to/link")); target != "nowhere" {
 		t.Error(target, err)
+	}
+}
+
+// Where files can't have two names, they are renamed, and nothing is overwritten either.
+func TestMoveWithoutHardLinks(t *testing.T) {
+	root, dir := openRoot(t)
+	tree(t, dir, "file", "other", "taken")
+	moves := []Move{{From: "file", To: "moved"}, {From: "other", To: "taken"}}
+	MoveAll(failing{Dir: root, link: syscall.EPERM}, moves)
+	if moves[0].Err != nil || !errors.Is(moves[1].Err, fs.ErrExist) {
+		t.Errorf("%v, %v", moves[0].Err, moves[1].Err)
+	}
+	for file, want := range map[string]string{"moved": "file", "file": "", "other": "other", "taken": "taken"} {
+		if content, _ := os.ReadFile(filepath.Join(dir, file)); string(content) != want {
+			t.Errorf("%s holds %q, want %q", file, content, want)
+		}
 	}
 }
 
