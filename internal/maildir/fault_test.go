@@ -191,6 +191,40 @@ func TestFaultAtLogin(t *testing.T) {
 	open(t, s, "alice").Close()
 }
 
+// What is on a disk that can only be read can be read, though it can't be locked, nor
+// what a crash has left in tmp be removed.
+func TestReadOnlyDisk(t *testing.T) {
+	before, dir := newStore(t)
+	deliver(t, before, "hello\r\n", "alice")
+	write(t, filepath.Join(dir, "alice/tmp/left"), "over")
+	touch(t, filepath.Join(dir, "alice/tmp/left"), 2*leftOver)
+	s := On(readOnly{before.root}, "host")
+	for range 2 {
+		m := open(t, s, "alice")
+		if text := read(t, m, 0); text != "hello\r\n" {
+			t.Errorf("read %q", text)
+		}
+		if _, err := s.Open([]string{"alice"}); !errors.Is(err, ErrLocked) {
+			t.Errorf("opened twice: %v", err)
+		}
+		m.Close()
+	}
+}
+
+// readOnly is a directory of a disk that can only be read.
+type readOnly struct{ disk.Dir }
+
+func (d readOnly) OpenFile(name string, flag int, perm os.FileMode) (disk.File, error) {
+	if flag&(os.O_WRONLY|os.O_RDWR) != 0 {
+		return nil, &os.PathError{Op: "open", Path: name, Err: syscall.EROFS}
+	}
+	return d.Dir.OpenFile(name, flag, perm)
+}
+
+func (d readOnly) Remove(name string) error {
+	return &os.PathError{Op: "remove", Path: name, Err: syscall.EROFS}
+}
+
 // A file that can't be read is listed, and keeps nobody from the others. When it
 // can be read again, it has its size.
 func TestUnreadableMessage(t *testing.T) {

@@ -38,20 +38,28 @@ func (s *Store) acquire(name string) (release func(), err error) {
 		return nil, ErrLocked
 	}
 	if s.lock == nil {
-		if s.lock, err = safefile.OpenLock(s.root, lockName); err != nil {
-			return nil, err
-		}
+		s.lock, err = safefile.OpenLock(s.root, lockName)
 	}
-	if err := lockByte(s.lock, offset, unix.F_WRLCK, unix.F_OFD_SETLK); err != nil {
+	switch {
+	case err == nil:
+		err = lockByte(s.lock, offset, unix.F_WRLCK, unix.F_OFD_SETLK)
+	case errors.Is(err, unix.EROFS): // a disk on which nobody can delete anything
+		err = nil
+	}
+	if err != nil {
 		return nil, err
 	}
 	s.locked[offset] = struct{}{}
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.locked, offset)
+	return func() { s.unlock(offset) }, nil
+}
+
+func (s *Store) unlock(offset int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.locked, offset)
+	if s.lock != nil {
 		_ = lockByte(s.lock, offset, unix.F_UNLCK, unix.F_OFD_SETLK) // fails only after Close, which has released it
-	}, nil
+	}
 }
 
 // lockOffset is the inode number of a maildrop's directory. Where that is on

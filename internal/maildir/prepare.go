@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"xm/internal/disk"
@@ -129,7 +130,7 @@ func (s *Store) sweep(tmp string) error {
 		if err == nil && isLeftOver(st) {
 			err = s.root.Remove(file)
 		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.EROFS) {
 			return err
 		}
 	}
