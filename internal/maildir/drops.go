@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"xm/internal/disk"
 )
 
@@ -25,6 +27,16 @@ type drop struct {
 // maxDrops is how many maildrops stay open while no delivery uses them. Each
 // takes four descriptors.
 const maxDrops = 128
+
+// mostDrops is maxDrops, or less where the process may have few descriptors: half of them
+// are for others, who may come when there are no deliveries that would close any.
+func mostDrops() int {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return maxDrops
+	}
+	return int(min(maxDrops, limit.Cur/8))
+}
 
 // use opens a maildrop, which is made where it is missing, or takes one that is
 // still open, and was there a short while ago. The caller ends it with leave.
@@ -121,7 +133,7 @@ func (s *Store) keep(d *drop) *drop {
 		delete(s.drops, d.name)
 	}
 	for name, idle := range s.drops { // any one: map order is random
-		if len(s.drops) < maxDrops {
+		if len(s.drops) < s.mostDrops {
 			break
 		}
 		if idle.users == 0 {
@@ -142,7 +154,7 @@ func (s *Store) leave(d *drop) {
 	}
 	if s.drops[d.name] != d {
 		d.close()
-	} else if len(s.drops) > maxDrops {
+	} else if len(s.drops) > s.mostDrops {
 		d.close()
 		delete(s.drops, d.name)
 	}

@@ -238,6 +238,25 @@ func TestFewDescriptors(t *testing.T) {
 	}
 }
 
+// Maildrops that stay open leave descriptors to others, where there are few.
+func TestOpenMaildropsLeaveDescriptors(t *testing.T) {
+	const few = 300
+	if few >= 4*maxDrops {
+		t.Fatal("the test proves nothing")
+	}
+	dir := t.TempDir()
+	withFiles(t, few, func() {
+		s, err := New(dir, "host")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		for i := range maxDrops {
+			deliver(t, s, "hello\r\n", fmt.Sprint("user", i))
+		}
+	})
+}
+
 // withFiles calls f while the process can open so many files.
 func withFiles(t *testing.T, most int, f func()) {
 	t.Helper()

@@ -90,10 +90,11 @@ type Store struct {
 	// of the Store.
 	NoJournal bool
 
-	root    disk.Dir
-	dirSync sharedSync // of root
-	host    string     // in file names
-	uptime  string     // tells the time in which nothing that was written can be lost from others; "" if that is not known
+	root      disk.Dir
+	dirSync   sharedSync // of root
+	host      string     // in file names
+	mostDrops int        // that stay open
+	uptime    string     // tells the time in which nothing that was written can be lost from others; "" if that is not known
 
 	givingUp    sync.Mutex // held to give the journal up
 	opening     sync.Mutex // guards what follows
@@ -131,7 +132,7 @@ func New(dataDir, host string) (*Store, error) {
 
 // On is New for a directory that is open, which Close closes.
 func On(root disk.Dir, host string) *Store {
-	return &Store{root: root, dirSync: sharedSync{fsync: func() error { return root.Sync() }, told: func(time.Time, error) {}}, host: hostInName(host), uptime: uptime(root),
+	return &Store{root: root, dirSync: sharedSync{fsync: func() error { return root.Sync() }, told: func(time.Time, error) {}}, host: hostInName(host), uptime: uptime(root), mostDrops: mostDrops(),
 		locked: map[int64]struct{}{}, ready: map[string]fs.FileInfo{},
 		drops: map[string]*drop{}, elsewhere: map[string]bool{}, usage: map[string]*remembered{}}
 }
