@@ -112,6 +112,7 @@ var journalScenarios = map[string]func(*testing.T, *crashed){
 	"many":         many,
 	"next process": nextProcess,
 	"refusal":      refusal,
+	"failed sync":  failedRecord,
 	"clean end":    cleanEnd,
 }
 
@@ -340,6 +341,19 @@ func refusal(t *testing.T, c *crashed) {
 	}
 	c.disk.Note(deleted{"alice", body("one", 100)})
 	c.store.Quota = nil
+	c.deliver("two", 100, "alice")
+}
+
+// failedRecord has a message refused whose record may be on the disk.
+func failedRecord(t *testing.T, c *crashed) {
+	c.prepare("alice")
+	c.failOnce(JournalName)
+	if err := store(c.store, strings.NewReader(body("one", 100)), "alice", "bob"); !errors.Is(err, syscall.EIO) {
+		t.Error(err)
+	}
+	for _, maildrop := range []string{"alice", "bob"} {
+		c.disk.Note(deleted{maildrop, body("one", 100)})
+	}
 	c.deliver("two", 100, "alice")
 }
 
