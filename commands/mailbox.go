@@ -3,6 +3,7 @@ package commands
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -175,7 +176,10 @@ func importMaildir(c *cli.Context, from string, add func(io.Reader) error) (n in
 			}
 		}
 	}
-	slices.SortFunc(files, func(a, b string) int { return strings.Compare(filepath.Base(a), filepath.Base(b)) })
+	slices.SortFunc(files, func(a, b string) int {
+		a, b = filepath.Base(a), filepath.Base(b)
+		return cmp.Or(cmp.Compare(leadingDigits(a), leadingDigits(b)), strings.Compare(a, b))
+	})
 	p := newProgress(c, total)
 	defer p.finish()
 	for _, name := range files {
@@ -194,6 +198,11 @@ func importMaildir(c *cli.Context, from string, add func(io.Reader) error) (n in
 		n++
 	}
 	return n, nil
+}
+
+// leadingDigits is how many a name begins with: times of before September 2001 have nine.
+func leadingDigits(name string) int {
+	return len(name) - len(strings.TrimLeft(name, "0123456789"))
 }
 
 func runExport(c *cli.Context) error {
