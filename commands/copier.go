@@ -140,7 +140,11 @@ func (b *copier) messages(from, to string, have map[string]bool) (gone bool, err
 		if have[id] {
 			return nil
 		}
-		err := b.message(filepath.Join(from, e.Name()), filepath.Join(to, e.Name()))
+		add := b.message
+		if e.IsDir() { // which has no business there
+			add = b.drop
+		}
+		err := add(filepath.Join(from, e.Name()), filepath.Join(to, e.Name()))
 		if errors.Is(err, fs.ErrNotExist) {
 			gone = true
 			return nil
