@@ -153,6 +153,24 @@ func TestOneBodyForManyRecipients(t *testing.T) {
 	}
 }
 
+// A maildrop that is a link to another one gets what is for both once.
+func TestLinkedMaildrops(t *testing.T) {
+	for _, direct := range []bool{false, true} {
+		s, dir := newStore(t)
+		s.NoJournal = direct
+		deliver(t, s, "first\r\n", "alice")
+		if err := os.Symlink("alice", filepath.Join(dir, "bob")); err != nil {
+			t.Fatal(err)
+		}
+		deliver(t, s, "second\r\n", "alice", "bob", "carol")
+		for name, want := range map[string]int64{"alice": 2, "bob": 2, "carol": 1} {
+			if u, err := s.Usage(name); u.Messages != want || err != nil {
+				t.Errorf("direct %v: %s has %d messages, want %d: %v", direct, name, u.Messages, want, err)
+			}
+		}
+	}
+}
+
 // Nobody has the message when a delivery fails.
 func TestDeliveryIsAllOrNothing(t *testing.T) {
 	s, dir := newStore(t)

@@ -3,6 +3,7 @@ package maildir
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"syscall"
@@ -72,6 +73,8 @@ func (m *messageFile) link(to *drop, name string, last bool) (err error) {
 		}
 	}
 	switch {
+	case errors.Is(err, fs.ErrExist): // no name is given twice: this maildrop is a link to one before
+		return nil
 	case errors.Is(err, errors.ErrUnsupported), errors.Is(err, syscall.EPERM): // no hard links, or not for us
 		m.home.named.Store(true)
 	case !errors.Is(err, syscall.EXDEV):
