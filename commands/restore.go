@@ -6,10 +6,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
 	"xm/internal/config"
+	"xm/internal/disk"
 	"xm/internal/safefile"
 )
 
@@ -78,7 +80,8 @@ func (b *copier) missing(from, to string) error {
 }
 
 func (b *copier) restoreAll(cfg config.Config, from string) error {
-	if entries, err := os.ReadDir(cfg.DataDir); len(entries) > 0 {
+	entries, err := os.ReadDir(cfg.DataDir)
+	if slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() != disk.LostAndFound }) {
 		return fmt.Errorf("the data directory %s is not empty", cfg.DataDir)
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
