@@ -147,6 +147,24 @@ func TestNoFloods(t *testing.T) {
 	c.must("221", "QUIT")
 }
 
+// A message may have as many recipients as LIMITS says, however many that is.
+func TestManyRecipients(t *testing.T) {
+	s, mail := newServer()
+	s.MaxRecipients = maxCommands + 100
+	c := greeted(t, s)
+	c.must("250", "MAIL FROM:<>")
+	for range s.MaxRecipients {
+		c.must("250", "RCPT TO:<alice@localhost>")
+	}
+	c.must("452", "RCPT TO:<alice@localhost>")
+	c.must("354", "DATA")
+	c.must("250", "A: b\r\n.")
+	c.must("221", "QUIT")
+	if got := len(mail.got["alice"]); got != 1 {
+		t.Errorf("%d messages", got)
+	}
+}
+
 // 200 sessions at once, each with several messages, over TLS and in clear.
 func TestConcurrentSessions(t *testing.T) {
 	s, mail := newServer()

@@ -134,7 +134,9 @@ func (s *session) overLimit() bool {
 	if s.tx != nil && len(s.tx.recipients) > 0 {
 		unsent = s.tx.refused >= max(maxUnsent, s.srv.maxRecipients())
 	}
-	return unsent || s.errors >= maxErrors || s.failures >= maxFailures || s.commands >= maxCommands
+	// What LIMITS promises (RFC 9422) can be had in one message.
+	commands := max(maxCommands, 2*s.srv.maxRecipients())
+	return unsent || s.errors >= maxErrors || s.failures >= maxFailures || s.commands >= commands
 }
 
 // maxQuoted is how much of a command goes into the log.

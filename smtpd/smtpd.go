@@ -90,7 +90,7 @@ const (
 	maxHops     = 100     // RFC 5321, section 6.3: trace fields of a message that goes in circles
 	maxErrors   = 20      // replies that say 5xx since the last message that was accepted
 	maxUnsent   = 100     // recipients refused since then, in transactions that have no other
-	maxCommands = 10_000  // since then
+	maxCommands = 10_000  // since then, unless twice the recipients of a message are more
 	fairChunk   = 512     // octets of a BDAT that is no mere command
 	maxFailures = 3       // failed logins in a session
 	// RFC 5321, section 4.5.3.2.7: at least 5 minutes for a command. The parts
