@@ -28,11 +28,20 @@ var errProxyHeader = errors.New("no valid PROXY header")
 // invalid where the proxy does not tell.
 type proxied struct{ client, server netip.Addr }
 
-// readProxyHeader reads a header and nothing behind it.
-func readProxyHeader(nc net.Conn) (proxied, error) {
-	if err := nc.SetReadDeadline(time.Now().Add(proxyTimeout)); err != nil {
+// awaitProxyHeader reads the header. It is a wait like that for a handshake.
+func (c *Conn) awaitProxyHeader() (proxied, error) {
+	if err := c.beginWait(proxyTimeout, true); err != nil {
 		return proxied{}, err
 	}
+	header, err := readProxyHeader(c.raw)
+	if interrupted := c.endWait(); interrupted && err != nil {
+		return proxied{}, ErrStopping
+	}
+	return header, err
+}
+
+// readProxyHeader reads a header and nothing behind it.
+func readProxyHeader(nc net.Conn) (proxied, error) {
 	start := make([]byte, len(proxyV2))
 	if _, err := io.ReadFull(nc, start); err != nil {
 		return proxied{}, err

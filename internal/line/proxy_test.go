@@ -4,11 +4,15 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"xm/internal/line/linetest"
 )
 
 const v2 = proxyV2 // then: version and command, family, length, addresses and ports
@@ -57,10 +61,9 @@ type readConn struct {
 	io.Reader
 }
 
-func (c *readConn) Read(p []byte) (int, error)      { return c.Reader.Read(p) }
-func (c *readConn) RemoteAddr() net.Addr            { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
-func (c *readConn) LocalAddr() net.Addr             { return c.RemoteAddr() }
-func (c *readConn) SetReadDeadline(time.Time) error { return nil }
+func (c *readConn) Read(p []byte) (int, error) { return c.Reader.Read(p) }
+func (c *readConn) RemoteAddr() net.Addr       { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
+func (c *readConn) LocalAddr() net.Addr        { return c.RemoteAddr() }
 
 func FuzzReadProxyHeader(f *testing.F) {
 	for _, c := range proxyHeaders {
@@ -87,4 +90,43 @@ func TestProxies(t *testing.T) {
 		t.Errorf("without a header: %q", out)
 	}
 	start(t, &Server{}).dial(t).ask("PROXY TCP4 x\r\n", "PROXY TCP4 x") // not from a proxy: a line like any other
+}
+
+// A balancer that connects and says nothing is heard no longer than this.
+func TestProxyTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pipe, stop, done := serveInBubble(t, behindProxy())
+		conn, began := pipe.Dial(), time.Now()
+		if _, err := conn.Read(make([]byte, 1)); err == nil || !linetest.Waited(time.Since(began), proxyTimeout) {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		conn.Close()
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Nor does it hold the stop up.
+func TestStopBeforeProxyHeader(t *testing.T) {
+	for _, begun := range []string{"", "PROXY TCP4 "} {
+		synctest.Test(t, func(t *testing.T) {
+			pipe, stop, done := serveInBubble(t, behindProxy())
+			conn, began := pipe.Dial(), time.Now()
+			if _, err := io.WriteString(conn, begun); err != nil {
+				t.Error(err)
+			}
+			synctest.Wait()
+			stop()
+			if err := <-done; err != nil || time.Since(began) > 0 {
+				t.Errorf("%q: %v after %v", begun, err, time.Since(began))
+			}
+			conn.Close()
+		})
+	}
+}
+
+func behindProxy() *Server {
+	return &Server{Proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Handle: echo, Log: slog.New(slog.DiscardHandler)}
 }

@@ -65,9 +65,9 @@ type Server struct {
 }
 
 // Serve accepts connections from l, which it closes, until ctx is done. Then
-// sessions that wait for a command between transactions, for a client's part of a
-// handshake, or for it to begin, are interrupted (Conn.ReadLine, StartTLS and Input
-// return ErrStopping to them), the others may go on for Grace, and what is left is
+// sessions that wait for a command between transactions, for a PROXY header, for a
+// client's part of a handshake, or for it to begin, are interrupted (Conn.ReadLine,
+// StartTLS and Input return ErrStopping to them), the others may go on for Grace, and what is left is
 // cut off: its waits for input end, and soon the connection. It returns nil after
 // such a stop, or the error that ended the listener. If Accept returns ErrHandedOver,
 // l stays open, and the sessions go on until they end or ctx is done.
@@ -156,7 +156,12 @@ func (s *Server) start(nc net.Conn) {
 // session finds out who the peer is, and runs the protocol.
 func (s *Server) session(c *Conn) {
 	if contains(s.Proxies, c.peer) {
-		header, err := readProxyHeader(c.raw)
+		header, err := c.awaitProxyHeader()
+		if errors.Is(err, ErrStopping) {
+			s.observer().Refused(RefusedStopping)
+			s.Log.Info("connection refused", "session", c.ID, "proxy", c.peer, "err", err)
+			return
+		}
 		if err != nil {
 			s.observer().Refused(RefusedProxy)
 			s.Log.Warn("PROXY header", "session", c.ID, "proxy", c.peer, "err", err)
