@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"golang.org/x/net/idna"
 )
 
 func (c *Config) check() error {
@@ -53,6 +55,30 @@ func isDomain(name string) bool {
 
 func notInDomain(r rune) bool {
 	return r != '.' && r != '-' && r != '_' && !unicode.IsLetter(r) && !unicode.IsMark(r) && !unicode.IsDigit(r)
+}
+
+// foldDomains gives names in other letters than ASCII's the form that DNS has, their
+// A-labels. RFC 6531, section 3.7.1: a greeting has no other. userdb finds mail for
+// both.
+func (c *Config) foldDomains() error {
+	host, err := asciiDomain(c.Hostname)
+	if err != nil {
+		return fmt.Errorf("hostname = %q is no name that DNS can have: %w", c.Hostname, err)
+	}
+	c.Hostname = host
+	for i, d := range c.Domains {
+		if d, err := asciiDomain(d); err == nil { // else it serves users of this machine, at least
+			c.Domains[i] = d
+		}
+	}
+	return nil
+}
+
+func asciiDomain(name string) (string, error) {
+	if !strings.ContainsFunc(name, func(r rune) bool { return r > unicode.MaxASCII }) {
+		return name, nil // an underscore, say, is no reason to refuse it
+	}
+	return idna.Lookup.ToASCII(name)
 }
 
 func (c *Config) checkAddresses() error {

@@ -57,6 +57,15 @@ password_file = "/etc/pw"
 	}
 }
 
+// What others get to see of the names is ASCII.
+func TestForeignNames(t *testing.T) {
+	path := write(t, filepath.Join(t.TempDir(), "xm.toml"), "hostname = \"Mail.Bücher.example\"\ndomains = [\"bücher.example\", \"Example.org\", \"ü_x.example\"]")
+	c, err := Load(path)
+	if want := "[xn--bcher-kva.example Example.org ü_x.example mail.xn--bcher-kva.example]"; err != nil || fmt.Sprint(c.LocalDomains()) != want {
+		t.Errorf("%v, %v; want %s", c.LocalDomains(), err, want)
+	}
+}
+
 func TestMailboxes(t *testing.T) {
 	path := write(t, filepath.Join(t.TempDir(), "xm.toml"), `
 postmaster = "alice"
@@ -191,6 +200,7 @@ func TestFailures(t *testing.T) {
 		"[smtp]\nlisten = \":25\"\n[submission]\nlisten = \":25\"":       "smtp.listen and submission.listen are the same address, :25",
 		"[log]\nlevel = \"loud\"":                                        `log.level = "loud"`,
 		"hostname = \"mail.example.org.\"":                               "is not the name of a domain",
+		"hostname = \"ü_x.example\"":                                     `hostname = "ü_x.example" is no name that DNS can have`,
 		"domains = [\"example..org\"]":                                   `"example..org"`,
 		"domains = \"example.org\"":                                      `xm.toml, line 1: domains is to be a list: ["..."]`,
 		"\n[tls]\nacme = \"yes\"":                                        "xm.toml, line 3: tls.acme is to be true or false",

@@ -66,6 +66,9 @@ func (c *Config) read(path, data string) error {
 	if err := c.check(); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
+	if err := c.foldDomains(); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
 	return nil
 }
 
