@@ -9,6 +9,8 @@ import (
 	"encoding/pem"
 	"math/big"
 	"time"
+
+	"golang.org/x/net/idna"
 )
 
 // selfSignedYears is long: nobody renews what nobody trusts.
@@ -24,11 +26,18 @@ func selfSigned(names []string) (cert, key []byte, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	var ascii []string // RFC 5280, section 7.2
+	for _, name := range names {
+		if a, err := idna.Lookup.ToASCII(name); err == nil { // else it holds an underscore, say
+			name = a
+		}
+		ascii = append(ascii, name)
+	}
 	now := time.Now()
 	template := &x509.Certificate{
 		SerialNumber: serial,
-		Subject:      pkix.Name{CommonName: names[0]},
-		DNSNames:     names,
+		Subject:      pkix.Name{CommonName: ascii[0]},
+		DNSNames:     ascii,
 		NotBefore:    now.Add(-time.Hour), // for clocks that are behind
 		NotAfter:     now.AddDate(selfSignedYears, 0, 0),
 		KeyUsage:     x509.KeyUsageDigitalSignature,
