@@ -73,7 +73,7 @@ func (m *messageFile) link(to *drop, name string, last bool) (err error) {
 		}
 	}
 	switch {
-	case errors.Is(err, fs.ErrExist): // no name is given twice: this maildrop is a link to one before
+	case errors.Is(err, fs.ErrExist) && m.isAt(to, name): // this maildrop is a link to one before
 		return nil
 	case errors.Is(err, errors.ErrUnsupported), errors.Is(err, syscall.EPERM): // no hard links, or not for us
 		m.home.named.Store(true)
@@ -81,6 +81,13 @@ func (m *messageFile) link(to *drop, name string, last bool) (err error) {
 		return err
 	}
 	return m.copy(to, name)
+}
+
+// isAt reports whether a maildrop has the message by that name.
+func (m *messageFile) isAt(to *drop, name string) bool {
+	there, err1 := to.new.Lstat(name)
+	mine, err2 := m.Stat()
+	return err1 == nil && err2 == nil && disk.SameFile(there, mine)
 }
 
 // copy is link for a maildrop to which no link leads: that of another file system, say.
