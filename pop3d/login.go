@@ -168,7 +168,8 @@ func (s *session) authError(mechanism string, err error) reply {
 	case errors.Is(err, sasl.ErrSyntax) && strings.HasPrefix(mechanism, sasl.ScramSHA256):
 		return failure("that is not a message of the mechanism")
 	case errors.Is(err, sasl.ErrSyntax):
-		return failure("that can't be a name and a password")
+		// RFC 3206, section 4: without the code, it would not be for what the user has typed.
+		return reply{code: badAuth, text: "that can't be a name and a password"}
 	case errors.As(err, &conn):
 		return s.lineError(conn.Err)
 	}
