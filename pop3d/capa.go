@@ -10,8 +10,8 @@ import (
 	"xm/internal/sasl"
 )
 
-// capa lists what is offered. RFC 2449, section 6, and RFC 2595, section 4, have
-// it the same in both states; what differs is what the connection is good for.
+// capa lists what is offered. RFC 2449, section 6, has it the same in both states;
+// what differs is what the connection is good for, and STLS.
 func (s *session) capa([]string) reply {
 	ch := s.channel()
 	list := []string{"TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER", "UTF8 USER", "LANG",
@@ -19,7 +19,8 @@ func (s *session) capa([]string) reply {
 	if ch.Secure {
 		list = append(list, "USER")
 	}
-	if s.conn.CanStartTLS() {
+	// RFC 2595, section 4: it is listed where it is permitted in the current state.
+	if s.state() == authorization && s.conn.CanStartTLS() {
 		list = append(list, "STLS")
 	}
 	if s.srv.LoginDelay != nil {
