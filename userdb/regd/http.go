@@ -65,8 +65,28 @@ func (h *handler) httpRequest(c *line.Conn, in io.Reader, log *slog.Logger) (*ht
 		return r, textAnswer(http.StatusHTTPVersionNotSupported, "HTTP/1.1 is spoken here")
 	case r.Host == "" && r.ProtoAtLeast(1, 1): // RFC 9112, section 3.2
 		return r, textAnswer(http.StatusBadRequest, "a Host is missing")
+	case !isHost(r.Host) || hasBlankInName(r.Header):
+		return r, textAnswer(http.StatusBadRequest, "this is no HTTP request")
 	}
 	return r, h.route(c, r, log)
+}
+
+// isHost reports whether a Host is a host, and a port perhaps. RFC 9112, section
+// 3.2, has any other refused.
+func isHost(s string) bool {
+	u, err := url.Parse("http://" + s)
+	return err == nil && u.Host == s
+}
+
+// hasBlankInName finds what http.ReadRequest takes, and RFC 9112, section 5.1, has
+// refused: others may see another field in it.
+func hasBlankInName(header http.Header) bool {
+	for name := range header {
+		if strings.Contains(name, " ") {
+			return true
+		}
+	}
+	return false
 }
 
 // limitedReader reads up to a limit, and knows what went wrong: http.ReadRequest
