@@ -62,7 +62,7 @@ func New(a Address) *Client {
 	return &Client{Address: a, http: &http.Client{
 		Timeout:       patience,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport:     &http.Transport{DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: maxHead},
+		Transport:     &http.Transport{DialContext: dial, DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: maxHead},
 	}}
 }
 
@@ -170,6 +170,9 @@ func (c *Client) do(ctx context.Context, method, path string, content []byte) (*
 		return nil, nil, err
 	}
 	response, err := c.http.Do(r)
+	if refused := new(Refusal); errors.As(err, &refused) {
+		return nil, nil, fmt.Errorf("%s: %w", c.Address, harmless{refused})
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("the registration server: %w", harmless{err})
 	}

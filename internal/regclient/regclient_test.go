@@ -11,6 +11,7 @@ import (
 	"io"
 	"log"
 	"math/big"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -132,6 +133,36 @@ func TestOtherServers(t *testing.T) {
 	}
 	if visited {
 		t.Error("a redirection was followed")
+	}
+}
+
+// A server with too many connections says so before it hears whether the client
+// speaks HTTP, TLS or the original's protocol.
+func TestBusyServer(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			io.WriteString(conn, "-ERR too many connections, try again later\x1b[2J\r\n")
+			go func() { io.Copy(io.Discard, conn); conn.Close() }()
+		}
+	}()
+	for _, address := range []string{l.Addr().String(), "https://" + l.Addr().String()} {
+		a, err := ParseAddress(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := a.String() + ": the server refused: too many connections, try again later\ufffd[2J"
+		if _, err := New(a).ServerKey(t.Context()); err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
 	}
 }
 
