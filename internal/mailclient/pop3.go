@@ -52,7 +52,23 @@ func (p *POP3) begin(auth Credentials) error {
 			return err
 		}
 	}
+	if err := p.sayUTF8(); err != nil {
+		return err
+	}
 	return p.login(auth)
+}
+
+// sayUTF8 has the server give out messages with UTF-8 in their headers, too. RFC
+// 6856, section 2.1: before the login, and after STLS.
+func (p *POP3) sayUTF8() error {
+	if _, offered := p.capabilities["UTF8"]; !offered {
+		return nil
+	}
+	_, err := p.do("UTF8")
+	if refused := new(ReplyError); errors.As(err, &refused) {
+		return nil // all other messages can be had
+	}
+	return err
 }
 
 // learn asks for the capabilities (RFC 2449). A server that has none may not

@@ -180,6 +180,24 @@ func TestSubmit(t *testing.T) {
 	}
 }
 
+// UTF8 is said where it is offered; nothing is lost where it is refused then.
+func TestPOP3InUTF8(t *testing.T) {
+	for _, answer := range []string{"+OK", "-ERR"} {
+		addr, done := script(t, "S: +OK\nC: CAPA\nS: +OK\nS: UTF8 USER\nS: SASL PLAIN\nS: .\nC: UTF8\nS: "+answer+
+			"\nC: AUTH PLAIN AGFsaWNlAHNlY3JldA==\nS: +OK\nC: QUIT\nS: +OK")
+		p, err := OpenPOP3(context.Background(), Server{Addr: addr}, Credentials{"alice", "secret"})
+		if err != nil {
+			t.Fatal(answer, err, <-done)
+		}
+		if err := p.Quit(); err != nil {
+			t.Error(answer, err)
+		}
+		if problem := <-done; problem != "" {
+			t.Error(answer, problem)
+		}
+	}
+}
+
 func TestAddressesCannotInject(t *testing.T) {
 	addr, _ := script(t, "S: 220 x\nC: EHLO [127.0.0.1]\nS: 250 x")
 	err := submit(Server{Addr: addr}, "a@b>\r\nRCPT TO:<c@d", "bob@localhost", nil)
