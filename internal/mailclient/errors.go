@@ -21,6 +21,8 @@ var (
 	ErrTooLarge = errors.New("the message is too large for the server")
 	// ErrBusy is matched where the mailbox is open in another session.
 	ErrBusy = errors.New("the mailbox is open in another session; try again later")
+	// ErrTooSoon is matched where a server wants more time from login to login.
+	ErrTooSoon = errors.New("too soon after the last login; try again later")
 	// ErrNoMessage is matched where a POP3 server has no such message.
 	ErrNoMessage = errors.New("the server has no such message")
 )
@@ -70,7 +72,7 @@ var meanings = []struct {
 	{"MAIL", "552", ErrTooLarge},
 	// POP3: RFC 2449, section 8, and RFC 3206.
 	{"", "-ERR [IN-USE]", ErrBusy},
-	{"", "-ERR [LOGIN-DELAY]", ErrBusy},
+	{"", "-ERR [LOGIN-DELAY]", ErrTooSoon},
 	{"PASS", "-ERR [SYS/", nil},
 	{"AUTH", "-ERR [SYS/", nil},
 	{"PASS", "-ERR", ErrLogin},

@@ -20,6 +20,9 @@ func TestMeaningsOfReplies(t *testing.T) {
 		{"PASS", "-ERR [AUTH] no", ErrLogin},
 		{"PASS", "-ERR [SYS/TEMP] later", nil}, // RFC 3206: it says nothing of the password
 		{"AUTH", "-ERR [SYS/TEMP] later", nil},
+		{"AUTH", "-ERR [IN-USE] no", ErrBusy},
+		{"AUTH", "-ERR [LOGIN-DELAY] no", ErrTooSoon},
+		{"PASS", "-ERR [LOGIN-DELAY] no", ErrTooSoon},
 		{"RETR 1", "-ERR [SYS/TEMP] later", nil},
 		{"DELE 1", "-ERR no", ErrNoMessage},
 	} {
