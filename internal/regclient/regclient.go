@@ -156,6 +156,9 @@ func (c *Client) Send(ctx context.Context, r regwire.Request) (text string, err 
 }
 
 func (c *Client) unexpected(r *http.Response) error {
+	if r.StatusCode == http.StatusTooManyRequests {
+		return fmt.Errorf("%s takes no more requests from your address for now: try again later", c.Address)
+	}
 	return fmt.Errorf("%s answers %q: it is no registration server, or in trouble", c.Address, r.Status)
 }
 

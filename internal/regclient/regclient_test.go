@@ -136,6 +136,22 @@ func TestOtherServers(t *testing.T) {
 	}
 }
 
+// A limit that is reached is no other server's answer.
+func TestTooManyRequests(t *testing.T) {
+	c := connect(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Error(w, "too many requests from your address, try again later", http.StatusTooManyRequests)
+	})
+	_, err := c.ServerKey(t.Context())
+	_, _, err2 := c.Keys(t.Context(), "alice")
+	_, err3 := c.Send(t.Context(), regwire.Request{Secret: regwire.NewSecret()})
+	want := c.Address.String() + " takes no more requests from your address for now: try again later"
+	for _, err := range []error{err, err2, err3, c.Prepare(t.Context(), &regwire.Request{})} {
+		if err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}
+
 // A server with too many connections says so before it hears whether the client
 // speaks HTTP, TLS or the original's protocol.
 func TestBusyServer(t *testing.T) {
