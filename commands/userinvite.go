@@ -43,6 +43,8 @@ type listedInvite struct {
 
 func runUserInvite(o operator) error {
 	switch {
+	case o.c.Bool("list") && o.c.IsSet("revoke"):
+		return usageErrorf("--list shows codes, and --revoke takes one back: give one of them")
 	case o.c.Bool("list"):
 		return listInvites(o)
 	case o.c.IsSet("revoke"):
