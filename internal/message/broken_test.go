@@ -231,8 +231,33 @@ func TestStoreKeepsWhatIsWithin(t *testing.T) {
 	if !strings.Contains(out.String(), signed) {
 		t.Errorf("signed: %s", out.String())
 	}
-	if !strings.Contains(out.String(), "Content-Transfer-Encoding: 8bit\nContent-Type: message/rfc822\n\nContent-Transfer-Encoding: base64\nSubject: within\n\nYQBi\n") {
+	if !strings.Contains(out.String(), "Content-Type: message/rfc822\nContent-Transfer-Encoding: 8bit\n\nSubject: within\nContent-Transfer-Encoding: base64\n\nYQBi\n") {
 		t.Errorf("within: %s", out.String())
+	}
+}
+
+// What is stored is what the sender wrote: fields in their order and of any octets, what
+// stands around the parts, boundaries that are against the grammar. Parts without an end
+// get one.
+func TestStoreKeepsTheMessage(t *testing.T) {
+	const head = "Received: second\n\tline\nX-b: 1\nReceived: first\nSubject: J\xfcrgen\nx-a: 2\n"
+	const mixed = head + "Content-Type: multipart/mixed; boundary=b\n\n"
+	boundary := strings.Repeat("long", 20) + "&"
+	odd := head + "Content-Type: multipart/mixed;\n boundary=\"" + boundary + "\"\n\nbefore\n\n--" + boundary + "\nX-Y: 1\nContent-Type: text/plain\n\nbody\n"
+	for _, c := range []struct{ raw, want string }{
+		{head + "\nbody\n", head + "\nbody\n"},
+		{odd + "--" + boundary + "--\nafter\n", odd + "--" + boundary + "--\nafter\n"},
+		{mixed + "--b\n" + odd + "--" + boundary + "--\n--b--", mixed + "--b\n" + odd + "--" + boundary + "--\n--b--"},
+		{odd, odd + "--" + boundary + "--\n"},
+		{mixed + "no parts\n", mixed + "no parts\n"},
+		{mixed + "--b\nX-Cut: off\n", mixed + "--b\nX-Cut: off\n\n\n--b--\n"},
+		{mixed + "--b\nContent-Type: multipart/mixed; boundary=c\n\n--c\n\nx\n--b\n\ny\n--b--\n",
+			mixed + "--b\nContent-Type: multipart/mixed; boundary=c\n\n--c\n\nx\n--c--\n\n--b\n\ny\n--b--\n"},
+	} {
+		var out strings.Builder
+		if err := Store(&out, strings.NewReader(strings.ReplaceAll(c.raw, "\n", "\r\n")), nil); err != nil || out.String() != c.want {
+			t.Errorf("%q\nbecame %q, %v\n  want %q", c.raw, out.String(), err, c.want)
+		}
 	}
 }
 

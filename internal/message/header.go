@@ -58,26 +58,49 @@ const maxHeader = 1 << 20
 // a megabyte.
 var ErrHeaderTooLong = errors.New("the header is too long")
 
-// readHeader reads header fields up to an empty line, or to the first line that
-// is no field, which is left. It is lenient, as net/mail is not: a broken line
-// must not hide a message.
+// field is one of a header.
+type field struct {
+	name, value string   // without folds
+	lines       []string // as it came, without line ends; nil if it did not
+}
+
+// key is what fields of that name are looked for by.
+func (f field) key() string { return textproto.CanonicalMIMEHeaderKey(f.name) }
+
+// readHeader reads header fields by their names.
 func readHeader(in *bufio.Reader) (textproto.MIMEHeader, error) {
-	fields, left := textproto.MIMEHeader{}, maxHeader
-	last, folded := "", []string(nil)
+	fields, err := readFields(in)
+	return byName(fields), err
+}
+
+func byName(fields []field) textproto.MIMEHeader {
+	named := textproto.MIMEHeader{}
+	for _, f := range fields {
+		named[f.key()] = append(named[f.key()], f.value)
+	}
+	return named
+}
+
+// readFields reads header fields, in their order, up to an empty line, or to the first
+// line that is no field, which is left. It is lenient, as net/mail is not: a broken line
+// must not hide a message.
+func readFields(in *bufio.Reader) (fields []field, err error) {
+	left, last := maxHeader, &field{}
 	unfold := func() {
-		if values := fields[last]; len(folded) > 0 {
-			values[len(values)-1] = strings.Join(append(values[len(values)-1:], folded...), " ")
-			folded = nil
+		words := []string{last.value}
+		for _, l := range last.lines[min(1, len(last.lines)):] {
+			words = append(words, strings.TrimSpace(l))
 		}
+		last.value = strings.Join(words, " ")
 	}
 	defer unfold()
 	for {
 		skip := isFromLineNext(in)
-		if !skip && !isFieldNext(in, last != "") {
+		if !skip && !isFieldNext(in, len(fields) > 0) {
 			return fields, nil
 		}
 		line, err := readLine(in, &left)
-		if err != nil && err != io.EOF {
+		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF { // the last line counts
 			return fields, err
 		}
 		text := strings.TrimRight(line, "\r\n")
@@ -87,14 +110,16 @@ func readHeader(in *bufio.Reader) (textproto.MIMEHeader, error) {
 		case text == "":
 			return fields, nil
 		case text[0] == ' ' || text[0] == '\t': // RFC 5322, section 2.2.3
-			folded = append(folded, strings.TrimSpace(text))
+			last.lines = append(last.lines, text)
 		default:
 			unfold()
-			last = textproto.CanonicalMIMEHeaderKey(strings.TrimRight(name, " \t"))
-			fields[last] = append(fields[last], strings.TrimSpace(value))
+			fields = append(fields, field{strings.TrimRight(name, " \t"), strings.TrimSpace(value), []string{text}})
+			last = &fields[len(fields)-1]
 		}
 		if err == io.EOF {
 			return fields, nil
+		} else if err != nil {
+			return fields, err
 		}
 	}
 }

@@ -55,7 +55,7 @@ func TestPartsAreBounded(t *testing.T) {
 func TestStoreReplacesFields(t *testing.T) {
 	var out strings.Builder
 	err := Store(&out, strings.NewReader("MIME-Version: 1.0\r\nx-SIGNED-by: boss\r\nSubject: a\r\n\r\nx\r\n"), [][2]string{{"X-Signed-By", "alice\r\nBcc: eve"}})
-	if want := "X-Signed-By: alice  Bcc: eve\nMime-Version: 1.0\nSubject: a\n\nx\n"; err != nil || out.String() != want {
+	if want := "X-Signed-By: alice  Bcc: eve\nMIME-Version: 1.0\nSubject: a\n\nx\n"; err != nil || out.String() != want {
 		t.Errorf("%q, %v; want %q", out.String(), err, want)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"net/textproto"
 	"strings"
 )
 
@@ -20,6 +19,7 @@ type partReader struct {
 	text   []byte // of the part, to be given out
 	err    error  // how the part ended: io.EOF is at a boundary
 	closed bool   // that was the last one
+	after  []byte // the line end that it has
 }
 
 func newPartReader(r io.Reader, boundary string) *partReader {
@@ -42,14 +42,14 @@ var errNoParts = errors.New("the parts are not where the message says")
 // next begins the next part; the one before is left. Errors in the header are the
 // part's alone. The last part is followed by io.EOF, or io.ErrUnexpectedEOF if the
 // message ends before.
-func (p *partReader) next() (fields textproto.MIMEHeader, body *bufio.Reader, err error) {
+func (p *partReader) next() (fields []field, body *bufio.Reader, err error) {
 	_, _ = io.Copy(io.Discard, p) // err is kept
 	if p.closed || p.err != io.EOF {
 		return nil, nil, p.err
 	}
 	p.err, p.within, p.end = nil, false, nil
 	body = bufio.NewReader(p)
-	fields, err = readHeader(body)
+	fields, err = readFields(body)
 	return fields, body, err
 }
 
@@ -96,5 +96,6 @@ func (p *partReader) isBoundary(line []byte) bool {
 	rest, ok := bytes.CutPrefix(line, []byte(p.dashes))
 	rest = bytes.TrimRight(rest, " \t\r\n")
 	p.closed = ok && string(rest) == "--"
+	p.after = line[len(bytes.TrimRight(line, "\r\n")):]
 	return ok && (p.closed || len(rest) == 0)
 }

@@ -158,14 +158,14 @@ func (w *walker) multipart(kind string, parts *partReader, in []Alternative, dep
 		of = w.alternatives
 	}
 	for number := 0; ; number++ {
-		fields, part, err := parts.next()
+		list, part, err := parts.next()
 		if err != nil && err != io.EOF {
 			w.note(err)
 		}
 		if part == nil {
 			return nil
 		}
-		inner := in
+		fields, inner := byName(list), in
 		if of > 0 {
 			inner = append(in[:len(in):len(in)], Alternative{of, number})
 		}

@@ -238,14 +238,16 @@ func encodeWords(s string) string {
 	return "=?utf-8?q?" + strings.Join(append(words, word), "?= =?utf-8?q?") + "?="
 }
 
-// oneLine keeps text from adding fields to a header.
+// oneLine keeps text from adding fields to a header. Octets that are no UTF-8 stay as
+// they are: others may know what they mean.
 func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 127 {
-			return ' '
+	line := []byte(s)
+	for i, c := range line {
+		if c < ' ' && c != '\t' || c == 127 {
+			line[i] = ' '
 		}
-		return r
-	}, s)
+	}
+	return string(line)
 }
 
 const lineLength = 76
