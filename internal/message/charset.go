@@ -3,7 +3,6 @@ package message
 import (
 	"fmt"
 	"io"
-	"mime"
 	"strings"
 	"unicode/utf8"
 
@@ -40,24 +39,6 @@ func charsetReader(charset string, r io.Reader) (io.Reader, error) {
 		return nil, err
 	}
 	return e.NewDecoder().Reader(r), nil
-}
-
-// words reads encoded words. One whose charset is not known is taken as it is:
-// the others in the field are not to suffer.
-var words = mime.WordDecoder{CharsetReader: func(charset string, r io.Reader) (io.Reader, error) {
-	charset, _, _ = strings.Cut(charset, "*") // a language (RFC 2231, section 5)
-	if converted, err := charsetReader(charset, r); err == nil {
-		return converted, nil
-	}
-	return r, nil
-}}
-
-// decodeText undoes the encoded words of a header field (RFC 2047).
-func decodeText(s string) string {
-	if d, err := words.DecodeHeader(s); err == nil {
-		s = d
-	}
-	return validUTF8(s)
 }
 
 // validUTF8 takes text that is no UTF-8, and does not say what it is, for the

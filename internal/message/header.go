@@ -220,6 +220,7 @@ func allAddresses(fields textproto.MIMEHeader, name string) (all []Address) {
 		if value == "" || value == "<>" {
 			continue
 		}
+		value = mendWords(value)
 		list, err := parser.ParseList(value)
 		if err != nil {
 			for _, piece := range splitAddresses(value) {
@@ -231,7 +232,8 @@ func allAddresses(fields textproto.MIMEHeader, name string) (all []Address) {
 			}
 		}
 		for _, a := range list {
-			all = append(all, Address{validUTF8(a.Name), validUTF8(a.Address)})
+			// Against RFC 2047, section 5, some programs put encoded words in quotes.
+			all = append(all, Address{decodeText(a.Name), validUTF8(a.Address)})
 		}
 	}
 	return all
