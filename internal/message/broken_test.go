@@ -198,6 +198,17 @@ func TestDates(t *testing.T) {
 	}
 }
 
+// Message ids stand in many ways.
+func TestMessageIDs(t *testing.T) {
+	m, err := Read(strings.NewReader("Message-ID: (a)<1@x>(b)\nIn-Reply-To: Your message of <now>, <2@x><3@x>\nReferences: <4@x><5@x>,<6@x>\n (c <7@x\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h := m.Header; h.MessageID != "<1@x>" || h.References != "<4@x> <5@x> <6@x>" {
+		t.Errorf("%q, %q", h.MessageID, h.References)
+	}
+}
+
 // An address that is none costs no other in the field.
 func TestBrokenAddresses(t *testing.T) {
 	for field, want := range map[string][]Address{
@@ -210,6 +221,14 @@ func TestBrokenAddresses(t *testing.T) {
 		`[x] <a@b> y, c@d`:   {{Name: "[x]", Address: "a@b"}, {Address: "c@d"}},
 		`a b, c@d, e\`:       {{Name: "a b"}, {Address: "c@d"}, {Name: `e\`}},
 		`root (Cron Daemon)`: {{Name: "root (Cron Daemon)"}},
+		// RFC 5322, appendix A.5 and A.6.
+		`Pete(A nice \) chap) <pete(his account)@silly.test(his host)>`: {{Name: "Pete", Address: "pete@silly.test"}},
+		`A Group(Some people) :Chris Jones <c@(Chris's host.)public.example>, joe@example.org, John <jdoe@one.test> (my dear friend); (the end of the group)`: {
+			{Name: "Chris Jones", Address: "c@public.example"}, {Address: "joe@example.org"}, {Name: "John", Address: "jdoe@one.test"}},
+		`(Empty list)(start)Hidden recipients  :(nobody(that I know))  ;`:  nil,
+		`John Doe <jdoe@machine(comment).  example>`:                       {{Name: "John Doe", Address: "jdoe@machine.example"}},
+		`Mary Smith <@node.test:mary@example.net>, , jdoe@test  . example`: {{Name: "Mary Smith", Address: "mary@example.net"}, {Address: "jdoe@test.example"}},
+		`"A (B" <a@b>, c (d@e`: {{Name: "A (B", Address: "a@b"}, {Name: "c (d@e"}},
 	} {
 		if got := addresses(textproto.MIMEHeader{"To": {field}}, "To"); !slices.Equal(got, want) {
 			t.Errorf("%s: %+q", field, got)

@@ -25,7 +25,8 @@ const maxDate = 100
 
 // parseDate reads a date; it is zero if there is none.
 func parseDate(s string) time.Time {
-	s = strings.Join(strings.Fields(withoutComments(s)), " ")
+	bare, _ := withoutComments(s)
+	s = strings.Join(strings.Fields(bare), " ")
 	if len(s) > maxDate {
 		return time.Time{}
 	}
@@ -76,19 +77,28 @@ func parseZone(s string) (*time.Location, bool) {
 	return time.FixedZone("", zones[name]*60*60), !strings.ContainsAny(s, "+-")
 }
 
-// withoutComments leaves out what stands in parentheses, which are nested.
-func withoutComments(s string) string {
+// withoutComments leaves out what stands in parentheses, which are nested, but for those
+// in quotes (RFC 5322, section 3.2.2). closed says that none lacks its end.
+func withoutComments(s string) (bare string, closed bool) {
 	var out strings.Builder
-	depth := 0
-	for i := range len(s) {
+	depth, quoted := 0, false
+	for i := 0; i < len(s); i++ {
+		begin := i
 		switch {
-		case s[i] == '(':
+		case s[i] == '\\' && i+1 < len(s) && (quoted || depth > 0):
+			i++
+		case s[i] == '"' && depth == 0:
+			quoted = !quoted
+		case s[i] == '(' && !quoted:
 			depth++
+			continue
 		case s[i] == ')' && depth > 0:
 			depth--
-		case depth == 0:
-			out.WriteByte(s[i])
+			continue
+		}
+		if depth == 0 {
+			out.WriteString(s[begin : i+1])
 		}
 	}
-	return out.String()
+	return out.String(), depth == 0
 }

@@ -4,30 +4,11 @@ import (
 	"bufio"
 	"errors"
 	"io"
-	"net/mail"
 	"net/textproto"
 	"regexp"
 	"strings"
 	"time"
 )
-
-// Address is a mailbox.
-type Address struct {
-	Name    string `json:"name,omitempty"` // as a person reads it
-	Address string `json:"address"`
-}
-
-// String is the address, after the name if there is one. Who did not write one
-// has a name alone.
-func (a Address) String() string {
-	switch {
-	case a.Name == "":
-		return a.Address
-	case a.Address == "":
-		return a.Name
-	}
-	return a.Name + " <" + a.Address + ">"
-}
 
 // Header is what a message says of itself. It may say anything.
 type Header struct {
@@ -189,106 +170,24 @@ func parseHeader(fields textproto.MIMEHeader) Header {
 	return h
 }
 
-// ids finds the message ids in a field (RFC 5322, section 3.6.4).
+// ids finds the message ids in a field (RFC 5322, section 3.6.4). Nothing needs to stand
+// between two, and comments may.
 func ids(s string) (all []string) {
-	for _, word := range strings.Fields(s) {
-		if len(word) > 2 && len(word) <= 998 && word[0] == '<' && word[len(word)-1] == '>' && !strings.ContainsFunc(word, func(r rune) bool { return r <= ' ' || r == 127 }) {
-			all = append(all, word)
+	for _, id := range idPattern.FindAllString(s, -1) {
+		if len(id) <= 998 {
+			all = append(all, id)
 		}
 	}
 	return all
 }
+
+var idPattern = regexp.MustCompile(`<[^<>\x00-\x20\x7f]+>`)
 
 func firstID(s string) string {
 	if all := ids(s); len(all) > 0 {
 		return all[0]
 	}
 	return ""
-}
-
-// maxAddresses bounds how many of a field are looked at.
-const maxAddresses = 1000
-
-func addresses(fields textproto.MIMEHeader, name string) []Address {
-	all := allAddresses(fields, name)
-	return all[:min(len(all), maxAddresses)]
-}
-
-func allAddresses(fields textproto.MIMEHeader, name string) (all []Address) {
-	parser := mail.AddressParser{WordDecoder: &words}
-	for _, value := range fields[name] {
-		if value == "" || value == "<>" {
-			continue
-		}
-		value = mendWords(value)
-		list, err := parser.ParseList(value)
-		if err != nil {
-			for _, piece := range splitAddresses(value) {
-				if a, err := parser.Parse(piece); err == nil {
-					list = append(list, a)
-				} else {
-					list = append(list, looseAddress(piece))
-				}
-			}
-		}
-		for _, a := range list {
-			// Against RFC 2047, section 5, some programs put encoded words in quotes.
-			all = append(all, Address{decodeText(a.Name), validUTF8(a.Address)})
-		}
-	}
-	return all
-}
-
-// splitAddresses cuts a field in which something is broken into addresses, so that
-// the others can be read. What has no "@" before one in "<>" is of its name.
-func splitAddresses(value string) (all []string) {
-	quoted, depth, begin := false, 0, 0
-	var names []string
-	for i := 0; i <= len(value); i++ {
-		switch {
-		case i+1 < len(value) && value[i] == '\\':
-			i++
-		case i < len(value) && value[i] == '"':
-			quoted = !quoted
-		case i < len(value) && value[i] == '(' && !quoted:
-			depth++
-		case i < len(value) && value[i] == ')' && !quoted:
-			depth = max(0, depth-1)
-		case i >= len(value) || !quoted && depth == 0 && (value[i] == ',' || value[i] == ';'):
-			piece := strings.TrimSpace(value[begin:min(i, len(value))])
-			begin = i + 1
-			if strings.Contains(piece, "<") {
-				piece, names = strings.Join(append(names, piece), ", "), nil
-			}
-			if strings.Contains(piece, "@") {
-				all, names = append(append(all, names...), piece), nil
-			} else if piece != "" {
-				names = append(names, piece)
-			}
-		}
-	}
-	return append(all, names...)
-}
-
-// looseAddress finds the address in a field that is not as RFC 5322 has it. The
-// Address is empty where there is none.
-func looseAddress(value string) *mail.Address {
-	text := decodeText(value)
-	bare := strings.TrimSpace(withoutComments(text))
-	name, address := text, ""
-	if open := strings.LastIndexByte(text, '<'); open >= 0 {
-		name = strings.Trim(text[:open], " \t\"")
-		address, _, _ = strings.Cut(text[open+1:], ">")
-	} else if strings.Contains(bare, "@") && !strings.ContainsAny(bare, " \t,") {
-		name, address = "", bare
-	}
-	if strings.HasPrefix(address, "@") { // a route (RFC 5322, section 4.4)
-		_, address, _ = strings.Cut(address, ":")
-	}
-	if strings.ContainsAny(address, " \t") {
-		name, address = text, ""
-	}
-	return &mail.Address{Name: name, Address: address}
 }
 
 // SplitFields reads a header, and returns its fields as they are, folds and
