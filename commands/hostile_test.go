@@ -351,14 +351,14 @@ func smtpd(t *testing.T) (addr string, said <-chan string) {
 	return l.Addr().String(), mail
 }
 
-// One whom a message gives no address of is left out of the answer; the others are
-// not.
+// One whom a message gives no address of, or none that mail can be sent to, is left out
+// of the answer; the others are not.
 func TestReplyLeavesOutWhoHasNoAddress(t *testing.T) {
 	s := startSystem(t, t.TempDir())
 	s.pair()
-	s.raw("bob", "From: alice@localhost\nTo: somebody else, carol@localhost, <dave@localhost\nSubject: x\n\nx\n")
+	s.raw("bob", "From: alice@localhost\nTo: somebody else, carol@localhost, x/y@localhost, <dave@localhost\nSubject: x\n\nx\n")
 	out, stderr, code := s.xm("bob", "", append([]string{"reply", "--all", "--plain", "-n", "1", "x"}, s.account("bob")...)...)
-	if code != 0 || strings.Count(out, "\n") != 3 || !strings.Contains(out, "carol@") || !strings.Contains(out, "dave@") || !strings.Contains(stderr, `"somebody else" has no address`) {
+	if code != 0 || strings.Count(out, "\n") != 3 || !strings.Contains(out, "carol@") || !strings.Contains(out, "dave@") || !strings.Contains(stderr, `"somebody else" has no address`) || !strings.Contains(stderr, `"x/y@localhost" can't`) {
 		t.Errorf("%d %s%s", code, out, stderr)
 	}
 	s.raw("bob", "From: nobody at all\nSubject: y\n\nx\n")

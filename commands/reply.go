@@ -74,12 +74,17 @@ func runReply(c *cli.Context) error {
 	})
 }
 
-// answerable leaves out those that the message gives no address of, and says so.
+// answerable leaves out those that the message gives no address of, or one that no mail
+// can be sent to, and says so: the others are to get their answer.
 func answerable(c *cli.Context, list []message.Address) []message.Address {
 	var all []message.Address
 	for _, a := range list {
 		if a.Address == "" {
 			say(c, "%q has no address, and is left out", mailclient.Printable(a.Name))
+			continue
+		}
+		if _, err := readName(a.Address); err != nil {
+			say(c, "%v; it is left out", err)
 			continue
 		}
 		all = append(all, a)
