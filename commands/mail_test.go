@@ -166,3 +166,22 @@ func TestSubmissionUnderTLS(t *testing.T) {
 		t.Errorf("on the server's disk lies\n%s", disk)
 	}
 }
+
+// Mail to a name with letters beyond ASCII, which has them in its header, can be read
+// (RFC 6856).
+func TestInternationalName(t *testing.T) {
+	s := startSystem(t, t.TempDir())
+	s.must("server", "", "user", "add", "jörg", "--password-file", s.file("jörg.password", "jörg's secret\n"))
+	s.must("server", "", "user", "add", "alice", "--password-file", s.file("alice.password", "alice's secret\n"))
+	s.must("alice", "", "keygen")
+	s.must("jörg", "", "keygen")
+	s.copy("alice/key.pub", "jörg/alice.pub")
+	s.copy("jörg/key.pub", "alice/jörg.pub")
+	s.client("alice", "", "send", "jörg", "-s", "Grüße", "text")
+	if got := s.client("jörg", "", "inbox"); !strings.Contains(got, "Grüße") {
+		t.Errorf("listed as %q", got)
+	}
+	if got := s.client("jörg", "", "read", "1"); !strings.Contains(got, "To: jörg@localhost\n") || !strings.HasSuffix(got, "\n\ntext\n") {
+		t.Errorf("read as %q", got)
+	}
+}
