@@ -87,12 +87,7 @@ func storeAccount(c *cli.Context, a config.Account, password string) error {
 			return err
 		}
 	}
-	all, err := config.LoadAccounts()
-	if err != nil {
-		return err
-	}
-	all.Accounts[a.User], all.Default = a, a.User
-	path, err := all.Save()
+	path, err := config.ChangeAccounts(func(all *config.Accounts) { all.Accounts[a.User], all.Default = a, a.User })
 	if err != nil {
 		return err
 	}
@@ -118,11 +113,14 @@ func runLogout(c *cli.Context) error {
 	if _, ok := all.Accounts[name]; !ok {
 		return noAccount(name, all)
 	}
-	delete(all.Accounts, name)
-	if all.Default == name {
-		all.Default = ""
-	}
-	if _, err := all.Save(); err != nil {
+	_, err = config.ChangeAccounts(func(now *config.Accounts) {
+		delete(now.Accounts, name)
+		if now.Default == name {
+			now.Default = ""
+		}
+		all = *now
+	})
+	if err != nil {
 		return err
 	}
 	say(c, "%s is forgotten", name)

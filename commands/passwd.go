@@ -56,7 +56,7 @@ func (m *member) renewAccounts(text string) error {
 	if err != nil {
 		return err
 	}
-	changed := false
+	renewed := map[string]string{} // and the password that it had
 	for name, a := range stored.Accounts {
 		if a.User != m.name.String() {
 			continue
@@ -71,13 +71,19 @@ func (m *member) renewAccounts(text string) error {
 			say(m.c, "warning: the account %s keeps the password that it had, as the new one was not taken: %v; see xm login", name, err)
 			continue
 		}
-		a.Password, changed = text, true
-		stored.Accounts[name] = a
+		renewed[name] = a.Password
 	}
-	if !changed {
+	if len(renewed) == 0 {
 		return nil
 	}
-	path, err := stored.Save()
+	path, err := config.ChangeAccounts(func(now *config.Accounts) {
+		for name, had := range renewed {
+			if a := now.Accounts[name]; a.User == m.name.String() && a.Password == had {
+				a.Password = text
+				now.Accounts[name] = a
+			}
+		}
+	})
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/BurntSushi/toml"
 
@@ -64,15 +65,11 @@ func LoadAccounts() (Accounts, error) {
 	return a, err
 }
 
-// Save writes the accounts and returns the file's path.
-func (a Accounts) Save() (path string, err error) {
+// ChangeAccounts lets change change the accounts as they are by then, and returns the
+// file's path: whatever else changes them waits.
+func ChangeAccounts(change func(*Accounts)) (path string, err error) {
 	dir, err := accountsDir()
 	if err != nil {
-		return "", err
-	}
-	var text bytes.Buffer
-	text.WriteString("# Written by xm login, logout and passwd.\n")
-	if err := toml.NewEncoder(&text).Encode(a); err != nil {
 		return "", err
 	}
 	if err := safefile.MkdirAll(dir, 0o700); err != nil {
@@ -83,5 +80,27 @@ func (a Accounts) Save() (path string, err error) {
 		return "", err
 	}
 	defer root.Close()
-	return filepath.Join(dir, accountsFile), safefile.Replace(disk.At(root), accountsFile, text.Bytes(), 0o600)
+	lock, err := root.Open(".")
+	if err != nil {
+		return "", err
+	}
+	defer lock.Close() // which unlocks it
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		return "", fmt.Errorf("lock %s: %w", dir, err)
+	}
+	a, err := LoadAccounts()
+	if err != nil {
+		return "", err
+	}
+	change(&a)
+	var text bytes.Buffer
+	text.WriteString("# Written by xm login, logout and passwd.\n")
+	if err := toml.NewEncoder(&text).Encode(a); err != nil {
+		return "", err
+	}
+	path = filepath.Join(dir, accountsFile)
+	if err := safefile.Replace(disk.At(root), accountsFile, text.Bytes(), 0o600); err != nil {
+		return "", fmt.Errorf("%s: %w", path, err)
+	}
+	return path, nil
 }

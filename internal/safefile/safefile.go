@@ -264,5 +264,8 @@ func MkdirAll(dir string, perm fs.FileMode) error {
 		return err
 	}
 	defer root.Close()
-	return Mkdir(root, filepath.Base(dir), perm)
+	if err := Mkdir(root, filepath.Base(dir), perm); err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
+	return nil
 }
