@@ -4,7 +4,9 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
+	"errors"
 	"io"
+	"sync"
 
 	"xm/hybrid"
 )
@@ -76,4 +78,27 @@ func (h *hidden) Seek(offset int64, whence int) (int64, error) {
 		h.rewind()
 	}
 	return at, err
+}
+
+// readAhead gives hybrid something that is used again afterwards: an error ends its work
+// while it may still read ahead. After stop it does not.
+type readAhead struct {
+	mu      sync.Mutex
+	from    io.Reader
+	stopped bool
+}
+
+func (r *readAhead) Read(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stopped {
+		return 0, errors.New("nobody waits for it any more")
+	}
+	return r.from.Read(p)
+}
+
+func (r *readAhead) stop() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stopped = true
 }

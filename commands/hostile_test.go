@@ -138,6 +138,30 @@ func TestFetchWhatIsMadeToBreakIt(t *testing.T) {
 	}
 }
 
+// A message whose payload is damaged early on is stored as it came, to its end.
+func TestFetchWhatIsDamaged(t *testing.T) {
+	s := startSystem(t, t.TempDir())
+	s.pair()
+	payload := []byte(s.must("alice", strings.Repeat("x", 4<<20), "encrypt", "-o", "-", "bob"))
+	payload[len(payload)/10] = 'x'
+	text := "From: alice@localhost\nContent-Type: text/plain\n\n" + string(payload) + "\n"
+	const count = 5
+	for range count {
+		s.raw("bob", text)
+	}
+	dir := filepath.Join(s.dir, "Mail")
+	s.client("bob", "", "fetch", "--decrypt", "--maildir", dir)
+	files, err := filepath.Glob(filepath.Join(dir, "new", "*"))
+	if err != nil || len(files) != count {
+		t.Fatalf("%v, %v", files, err)
+	}
+	for _, f := range files {
+		if got, err := os.ReadFile(f); err != nil || string(got) != text {
+			t.Errorf("of %d octets, %d are stored, %v", len(text), len(got), err)
+		}
+	}
+}
+
 // pop3 is a server that has messages and does odd things: refuses are commands that
 // it refuses, with "|" between. deleted tells which numbers were deleted in each session.
 func pop3(t *testing.T, uids, messages []string, refuses string) (addr string, deleted <-chan []string) {

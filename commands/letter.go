@@ -124,8 +124,10 @@ func (r *letterReader) openPayload(l *letter, payload io.Reader) error {
 	if err != nil {
 		return err
 	}
+	ahead := &readAhead{from: payload}
+	defer ahead.stop() // the message may be stored as it came
 	buffered := bufio.NewWriterSize(content, 64<<10)
-	if err := errors.Join(o.open(buffered, payload), buffered.Flush()); err != nil {
+	if err := errors.Join(o.open(buffered, ahead), buffered.Flush()); err != nil {
 		return fmt.Errorf("verified with the key of %s: %w", name, err)
 	}
 	l.former, l.notes = o.by.Former, append(l.notes, o.used...)

@@ -213,7 +213,13 @@ func (o *outgoing) seal(w io.Writer, sealed message.Sealed, sealer hybrid.Sealer
 	if _, err := o.content.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	return sealed.Write(w, func(w io.Writer) error { return sealer.Seal(w, o.content) })
+	ahead := &readAhead{from: o.content}
+	defer ahead.stop() // it may be sealed once more, for a draft
+	content := struct {
+		io.Reader
+		io.Seeker
+	}{ahead, o.content}
+	return sealed.Write(w, func(w io.Writer) error { return sealer.Seal(w, content) })
 }
 
 // keepDraft writes the message to a file: encrypted for oneself, if it was to be

@@ -37,7 +37,8 @@ type Opened struct {
 // unless signature and tag are good; otherwise the error matches
 // ErrNotAuthentic. A src that is an io.ReadSeeker is read twice, from where it
 // stands, and no piece is written that is not as it was verified; of any other,
-// the ciphertext is spooled. Memory stays constant.
+// the ciphertext is spooled. Memory stays constant. After an error, src may still be
+// read ahead for a while, as it may by Seal.
 func (o Opener) Open(dst io.Writer, src io.Reader) (Opened, error) {
 	seeker, start, err := position(src)
 	if err != nil {
