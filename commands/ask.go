@@ -10,6 +10,12 @@ import (
 	"golang.org/x/term"
 )
 
+// asTerminal returns a stream as a file, if it is a terminal.
+func asTerminal(stream any) (f *os.File, ok bool) {
+	f, ok = stream.(*os.File)
+	return f, ok && term.IsTerminal(int(f.Fd()))
+}
+
 const maxAnswer = 4096
 
 // answer gives the value of a flag, or, if that is not set and there is a
@@ -18,8 +24,8 @@ func answer(c *cli.Context, flag, question, def string) (string, error) {
 	if c.IsSet(flag) {
 		return c.String(flag), nil
 	}
-	in, ok := c.App.Reader.(*os.File)
-	if !ok || !term.IsTerminal(int(in.Fd())) {
+	in, ok := asTerminal(c.App.Reader)
+	if !ok {
 		return def, nil
 	}
 	if def != "" {

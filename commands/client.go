@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
 )
 
 func client() *cli.Command {
@@ -131,7 +129,7 @@ func (m *menuClient) register() error {
 // password makes a command ask for a password on a terminal, or takes it from
 // the next line.
 func (m *menuClient) password(args ...string) (io.Reader, []string, error) {
-	if f, ok := m.c.App.Reader.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+	if f, ok := asTerminal(m.c.App.Reader); ok {
 		return f, args, nil
 	}
 	text, err := m.ask("Password: ")

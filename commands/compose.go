@@ -11,8 +11,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"golang.org/x/term"
-
 	"xm/hybrid"
 )
 
@@ -23,7 +21,8 @@ func (l *composer) text(spool hybrid.Spool) (*hidden, error) {
 	if isStdin(c, l.account.PasswordFile) && len(l.words) == 0 && !c.IsSet("i") {
 		return nil, usageErrorf("standard input can't be both the password and the message")
 	}
-	if editor := editorName(); editor != "" && len(l.words) == 0 && !c.IsSet("i") && l.onTerminal() {
+	_, onTerminal := asTerminal(c.App.Reader)
+	if editor := editorName(); editor != "" && len(l.words) == 0 && !c.IsSet("i") && onTerminal {
 		return l.edit(editor, spool)
 	}
 	in, err := messageInput(c, l.words)
@@ -41,11 +40,6 @@ func editorName() string {
 		}
 	}
 	return ""
-}
-
-func (l *composer) onTerminal() bool {
-	in, ok := l.c.App.Reader.(*os.File)
-	return ok && term.IsTerminal(int(in.Fd()))
 }
 
 // errNothingWritten says that the person thought better of it.

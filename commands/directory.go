@@ -7,11 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
 	"xm/hybrid"
 	"xm/internal/config"
@@ -229,8 +227,8 @@ func (d *directories) fetchMissing(name userdb.Name) (*rsa.PublicKey, error) {
 // confirm asks a question that "yes" is the answer to. wayOut says what to do
 // where there is nobody to ask.
 func confirm(c *cli.Context, question, wayOut string) (bool, error) {
-	in, ok := c.App.Reader.(*os.File)
-	if !ok || !term.IsTerminal(int(in.Fd())) {
+	in, ok := asTerminal(c.App.Reader)
+	if !ok {
 		return false, usageErrorf("there is no terminal to ask on: use %s", wayOut)
 	}
 	fmt.Fprint(c.App.ErrWriter, question)

@@ -4,12 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
 	"xm/hybrid"
 	"xm/internal/keyring"
@@ -122,8 +120,7 @@ func fetchAll(c *cli.Context, a account, p *mailclient.POP3, list []incoming, lo
 			wanted = append(wanted, m)
 		}
 	}
-	status, ok := c.App.ErrWriter.(*os.File)
-	watched := ok && term.IsTerminal(int(status.Fd()))
+	status, watched := asTerminal(c.App.ErrWriter)
 	for i, m := range wanted {
 		if watched {
 			fmt.Fprintf(status, "\rfetching %d of %d (%s)\x1b[K", i+1, len(wanted), octets(m.Octets))

@@ -9,7 +9,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
-	"golang.org/x/term"
 
 	"xm/hybrid"
 )
@@ -46,7 +45,7 @@ func openInput(c *cli.Context, path string) (input, error) {
 		}
 		return inputOf(c.Context, f, f.Close), nil
 	}
-	if in, ok := c.App.Reader.(*os.File); ok && term.IsTerminal(int(in.Fd())) {
+	if _, ok := asTerminal(c.App.Reader); ok {
 		say(c, "type, and end with Ctrl-D on a line of its own")
 	}
 	return inputOf(c.Context, c.App.Reader, func() error { return nil }), nil

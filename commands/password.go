@@ -10,7 +10,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
-	"golang.org/x/term"
 )
 
 func passwordFileFlag() cli.Flag {
@@ -140,7 +139,7 @@ func (s secret) ask(c *cli.Context, prompt string) (text string, err error) {
 
 // terminal finds somebody to ask.
 func (s secret) terminal(c *cli.Context) (in *os.File, done func(), err error) {
-	if in, ok := c.App.Reader.(*os.File); ok && term.IsTerminal(int(in.Fd())) {
+	if in, ok := asTerminal(c.App.Reader); ok {
 		return in, func() {}, nil
 	}
 	if s.anywhere {

@@ -2,13 +2,11 @@ package commands
 
 import (
 	"io"
-	"os"
 	"sync"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
 )
 
 // progressDelay is how long work goes on before it shows progress.
@@ -51,8 +49,8 @@ func withProgress(c *cli.Context, in input, times int64) input {
 // newProgress returns nil, which counts nothing, if nobody is watching. total is
 // -1 if it is not known.
 func newProgress(c *cli.Context, total int64) *progress {
-	screen, ok := c.App.ErrWriter.(*os.File)
-	if c.Bool("quiet") || !ok || !term.IsTerminal(int(screen.Fd())) {
+	screen, ok := asTerminal(c.App.ErrWriter)
+	if c.Bool("quiet") || !ok {
 		return nil
 	}
 	return &progress{total: total, began: time.Now(), to: screen}

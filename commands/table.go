@@ -2,7 +2,6 @@ package commands
 
 import (
 	"io"
-	"os"
 	"strings"
 	"unicode"
 
@@ -23,8 +22,8 @@ func screenWidth(c *cli.Context) int {
 }
 
 func screenSize(c *cli.Context) (columns, lines int) {
-	out, ok := c.App.Writer.(*os.File)
-	if !ok || !term.IsTerminal(int(out.Fd())) {
+	out, ok := asTerminal(c.App.Writer)
+	if !ok {
 		return 0, 0
 	}
 	columns, lines, err := term.GetSize(int(out.Fd()))
