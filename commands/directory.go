@@ -1,12 +1,10 @@
 package commands
 
 import (
-	"bufio"
 	"context"
 	"crypto/rsa"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -222,21 +220,6 @@ func (d *directories) fetchMissing(name userdb.Name) (*rsa.PublicKey, error) {
 	}
 	say(d.c, "fetched the key of %s from %s; xm key verify %s shows its fingerprint, to be compared", name, a, name)
 	return key, nil
-}
-
-// confirm asks a question that "yes" is the answer to. wayOut says what to do
-// where there is nobody to ask.
-func confirm(c *cli.Context, question, wayOut string) (bool, error) {
-	in, ok := asTerminal(c.App.Reader)
-	if !ok {
-		return false, usageErrorf("there is no terminal to ask on: use %s", wayOut)
-	}
-	fmt.Fprint(c.App.ErrWriter, question)
-	answer, err := bufio.NewReader(newInterruptible(c.Context, in)).ReadString('\n')
-	if err != nil && err != io.EOF {
-		return false, interrupted(c.Context, err)
-	}
-	return strings.EqualFold(strings.TrimSpace(answer), "yes"), nil
 }
 
 // refusedText makes the words of a server fit for a terminal.

@@ -128,13 +128,11 @@ func (s secret) ask(c *cli.Context, prompt string) (text string, err error) {
 		err = errors.Join(err, restore())
 	}()
 	fmt.Fprint(c.App.ErrWriter, prompt)
-	// A terminal gives a line with one read, and keeps what was typed after it.
-	line := make([]byte, maxPassword+1)
-	n, err := newInterruptible(c.Context, in).Read(line)
-	if err != nil && err != io.EOF {
-		return "", interrupted(c.Context, err)
+	line, err := typedLine(c, in)
+	if err != nil {
+		return "", err
 	}
-	return s.fromLine(string(line[:n]))
+	return s.fromLine(line)
 }
 
 // terminal finds somebody to ask.
