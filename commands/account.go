@@ -156,7 +156,7 @@ var errNoPassword = errors.New("no password is at hand")
 func (a account) storedPassword(c *cli.Context) (string, error) {
 	switch {
 	case a.PasswordFile != "":
-		return once(c, "password in "+a.PasswordFile, func() (string, error) { return passwordFromFile(c, a.PasswordFile) })
+		return once(c, "password in "+a.PasswordFile, func() (string, error) { return password.fromFile(c, a.PasswordFile) })
 	case a.PasswordCommand != "":
 		return once(c, "password from "+a.PasswordCommand, func() (string, error) { return passwordFromCommand(c, a.PasswordCommand) })
 	case a.Password != "":

@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 
+	"xm/userdb"
+
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 )
@@ -31,20 +33,12 @@ var (
 	passphrase = secret{"passphrase", "--passphrase-file", true}
 )
 
-// readPassword gets the password from a file, or by asking on the terminal:
-// twice if it is a new one.
-func readPassword(c *cli.Context, file, prompt string, isNew bool) (string, error) {
-	switch {
-	case file != "":
-		return passwordFromFile(c, file)
-	case isNew:
-		return password.askTwice(c, prompt)
+// newPassword gets one from --password-file, or asks twice.
+func newPassword(c *cli.Context, user userdb.Name) (string, error) {
+	if file := c.String("password-file"); file != "" {
+		return password.fromFile(c, file)
 	}
-	return password.ask(c, prompt)
-}
-
-func passwordFromFile(c *cli.Context, file string) (string, error) {
-	return password.fromFile(c, file)
+	return password.askTwice(c, fmt.Sprintf("New password of %s: ", user))
 }
 
 // once gets a secret, and keeps it while the command runs: it may need it for two

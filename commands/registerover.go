@@ -114,8 +114,7 @@ func (m *member) do(r regwire.Request, proof, onRecord *rsa.PrivateKey) error {
 // newRecord asks for a new password and makes the record that the server gets in
 // its place.
 func (m *member) newRecord() (record, password string, err error) {
-	password, err = readPassword(m.c, m.c.String("password-file"), fmt.Sprintf("New password of %s: ", m.name), true)
-	if err != nil {
+	if password, err = newPassword(m.c, m.name); err != nil {
 		return "", "", err
 	}
 	r, err := userdb.NewRecord(m.name, password, m.iterations)

@@ -44,7 +44,7 @@ func runUserAdd(o operator, name userdb.Name) error {
 
 // newRecord asks for a new password.
 func (o operator) newRecord(name userdb.Name) (userdb.Record, error) {
-	password, err := readPassword(o.c, o.c.String("password-file"), fmt.Sprintf("New password of %s: ", name), true)
+	password, err := newPassword(o.c, name)
 	if err != nil {
 		return userdb.Record{}, err
 	}
