@@ -38,7 +38,7 @@ func mailbox() *cli.Command {
 				"- is an mbox on standard input. The servers may run meanwhile. Quotas hold. A mailbox\n" +
 				"that is imported twice is there twice.",
 			Flags:  []cli.Flag{quietFlag()},
-			Action: runImport,
+			Action: withUser(2, 2, false, runImport),
 		}, {
 			Name:      "export",
 			Usage:     "copy the mail of USER into a new mailbox",
@@ -47,49 +47,27 @@ func mailbox() *cli.Command {
 				"- is an mbox on standard output; a name that ends with / is a Maildir, any other an mbox.\n" +
 				"Nothing is overwritten. The maildrop is locked meanwhile, as by a POP3 session.",
 			Flags:  []cli.Flag{quietFlag()},
-			Action: runExport,
+			Action: withUser(2, 2, false, runExport),
 		}},
 	}
 }
 
-// withStore opens the users and their mail for a command.
-func withStore(c *cli.Context, f func(config.Config, *userdb.DB, *maildir.Store) error) error {
-	cfg, err := loadConfig(c)
+func runImport(o operator, name userdb.Name) error {
+	r, err := o.find(name)
 	if err != nil {
 		return err
 	}
-	db, err := openUsers(cfg)
-	if err != nil {
-		return err
+	from := o.c.Args().Get(1)
+	read := importMbox
+	if st, err := os.Stat(from); err == nil && st.IsDir() {
+		read = importMaildir
 	}
-	defer db.Close()
-	store, err := openStore(cfg, db, warn(c))
-	if err != nil {
-		return err
-	}
-	return errors.Join(f(cfg, db, store), store.Close())
-}
-
-func runImport(c *cli.Context) error {
-	if err := wantArgs(c, 2, 2); err != nil {
-		return err
-	}
-	user, from := c.Args().Get(0), c.Args().Get(1)
-	return withStore(c, func(_ config.Config, db *userdb.DB, store *maildir.Store) error {
-		r, err := findUser(db, user)
+	return o.withStore(func(store *maildir.Store) error {
+		n, err := read(o.c, from, func(message io.Reader) error { return deliver(store, r.Name.String(), message) })
 		if err != nil {
-			return err
+			return fmt.Errorf("%s: %w; the messages before it, %d of them, are imported", from, interrupted(o.c.Context, err), n)
 		}
-		add := func(message io.Reader) error { return deliver(store, r.Name.String(), message) }
-		read := importMbox
-		if st, err := os.Stat(from); err == nil && st.IsDir() {
-			read = importMaildir
-		}
-		n, err := read(c, from, add)
-		if err != nil {
-			return fmt.Errorf("%s: %w; the messages before it, %d of them, are imported", from, interrupted(c.Context, err), n)
-		}
-		say(c, "imported %d messages", n)
+		say(o.c, "imported %d messages", n)
 		return nil
 	})
 }
@@ -205,32 +183,29 @@ func leadingDigits(name string) int {
 	return len(name) - len(strings.TrimLeft(name, "0123456789"))
 }
 
-func runExport(c *cli.Context) error {
-	if err := wantArgs(c, 2, 2); err != nil {
+func runExport(o operator, name userdb.Name) error {
+	r, err := o.find(name)
+	if err != nil {
 		return err
 	}
-	user, to := c.Args().Get(0), c.Args().Get(1)
-	return withStore(c, func(cfg config.Config, db *userdb.DB, store *maildir.Store) error {
-		r, err := findUser(db, user)
-		if err != nil {
-			return err
-		}
-		dirs, err := db.Maildrops(r.Name)
-		if err != nil {
-			return err
-		}
+	dirs, err := o.Maildrops(r.Name)
+	if err != nil {
+		return err
+	}
+	to := o.c.Args().Get(1)
+	write := exportMbox
+	if strings.HasSuffix(to, "/") {
+		write = exportMaildir
+	}
+	return o.withStore(func(store *maildir.Store) error {
 		drop, err := store.Open(dirs)
 		if err != nil {
 			return err
 		}
 		defer drop.Close()
-		write := exportMbox
-		if strings.HasSuffix(to, "/") {
-			write = exportMaildir
-		}
-		n, err := write(c, cfg, drop, to)
+		n, err := write(o.c, o.cfg, drop, to)
 		if err == nil {
-			say(c, "exported %d messages", n)
+			say(o.c, "exported %d messages", n)
 		}
 		return err
 	})

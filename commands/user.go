@@ -15,6 +15,7 @@ import (
 
 	"xm/internal/config"
 	"xm/internal/mailclient"
+	"xm/internal/maildir"
 	"xm/internal/safefile"
 	"xm/userdb"
 )
@@ -108,23 +109,21 @@ func (o operator) patience() (context.Context, context.CancelFunc) {
 }
 
 // find returns the user of a name.
-func (o operator) find(name userdb.Name) (userdb.Record, error) { return lookup(o.DB, name) }
-
-func lookup(db *userdb.DB, name userdb.Name) (userdb.Record, error) {
-	r, found, err := db.Lookup(name)
+func (o operator) find(name userdb.Name) (userdb.Record, error) {
+	r, found, err := o.Lookup(name)
 	if err == nil && !found {
 		err = fmt.Errorf("%w: %s", userdb.ErrNoUser, name)
 	}
 	return r, err
 }
 
-// findUser returns the user of a name on the command line.
-func findUser(db *userdb.DB, text string) (userdb.Record, error) {
-	name, err := readName(text)
+// withStore calls f with the users' mail.
+func (o operator) withStore(f func(*maildir.Store) error) error {
+	store, err := openStore(o.cfg, o.DB, warn(o.c))
 	if err != nil {
-		return userdb.Record{}, err
+		return err
 	}
-	return lookup(db, name)
+	return errors.Join(f(store), store.Close())
 }
 
 // printJSON prints JSON that a terminal can show: what is not printable is
