@@ -199,8 +199,7 @@ func runKeyImport(c *cli.Context) error {
 		say(c, "the key that was known is now %s", kept)
 	}
 	say(c, "the key of %s is in %s: compare its fingerprint with %s, by another way than mail", name, keysDir(c), name)
-	_, err = fmt.Fprintln(c.App.Writer, hybrid.Fingerprint(key))
-	return err
+	return printFingerprint(c, key)
 }
 
 func runKeyRemove(c *cli.Context, ring *keyring.Ring) error {

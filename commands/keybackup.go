@@ -29,8 +29,7 @@ func keyBackup() *cli.Command {
 }
 
 func runKeyBackup(c *cli.Context, ring *keyring.Ring) error {
-	keys, unread, err := ring.OwnKeys()
-	warnLoose(c, ring)
+	keys, unread, err := ownKeys(c, ring)
 	if err != nil {
 		return err
 	}

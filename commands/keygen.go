@@ -83,8 +83,7 @@ func keygenIn(c *cli.Context, ring *keyring.Ring) error {
 	if kept != "" {
 		say(c, "the key that was there is now %s", kept)
 	}
-	_, err = fmt.Fprintln(c.App.Writer, hybrid.Fingerprint(&key.PublicKey))
-	return err
+	return printFingerprint(c, &key.PublicKey)
 }
 
 // keygenPassphrase gets a passphrase if one is wanted.

@@ -51,8 +51,7 @@ func (m *member) rotate() error {
 		return fmt.Errorf("the server has your new key, and here it is still in next/: run it again: %w", err)
 	}
 	say(m.c, "the key that was there is now %s", kept)
-	_, err = fmt.Fprintln(m.c.App.Writer, hybrid.Fingerprint(&next.PublicKey))
-	return err
+	return printFingerprint(m.c, &next.PublicKey)
 }
 
 // onRecord reports whether the server has a key on record.

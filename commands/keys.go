@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"xm/hybrid"
 	"xm/internal/keyring"
 )
 
@@ -51,6 +52,12 @@ func warnLoose(c *cli.Context, ring *keyring.Ring) {
 	for _, file := range ring.Loose() {
 		say(c, "warning: others can get at the private key %s: run chmod 600 %s", file, file)
 	}
+}
+
+// printFingerprint prints that of a key, as data.
+func printFingerprint(c *cli.Context, key *rsa.PublicKey) error {
+	_, err := fmt.Fprintln(c.App.Writer, hybrid.Fingerprint(key))
+	return err
 }
 
 // askPassphrase returns what keyring asks for the passphrase of a private key.

@@ -55,8 +55,7 @@ func runKeyFetch(c *cli.Context, ring *keyring.Ring, name userdb.Name) error {
 		return err
 	}
 	say(c, "the key of %s is from %s, and %s", name, t.From, t.State)
-	_, err = fmt.Fprintln(c.App.Writer, hybrid.Fingerprint(key))
-	return err
+	return printFingerprint(c, key)
 }
 
 func keyAccept() *cli.Command {
@@ -75,8 +74,7 @@ func keyAccept() *cli.Command {
 			if kept != "" {
 				say(c, "the key that was known is now %s", kept)
 			}
-			_, err = fmt.Fprintln(c.App.Writer, hybrid.Fingerprint(key))
-			return err
+			return printFingerprint(c, key)
 		}),
 	}
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"xm/hybrid"
 	"xm/internal/keyring"
 	"xm/internal/mailclient"
 	"xm/internal/regclient"
@@ -142,8 +141,7 @@ func registerOver(c *cli.Context) error {
 		if err := m.ring.SetOwnServer(m.server.Address.String()); err != nil {
 			return err
 		}
-		_, err = fmt.Fprintln(c.App.Writer, hybrid.Fingerprint(&m.key.PublicKey))
-		return err
+		return printFingerprint(c, &m.key.PublicKey)
 	})
 }
 

@@ -248,6 +248,5 @@ func (o operator) setKey(name userdb.Name, file string) error {
 	if err := o.change(name, func(r userdb.Record) (userdb.Record, error) { r.Keys = data; return r, nil }); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(o.c.App.Writer, hybrid.Fingerprint(key))
-	return err
+	return printFingerprint(o.c, key)
 }
