@@ -2,7 +2,6 @@ package commands
 
 import (
 	"fmt"
-	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
 
@@ -47,7 +46,7 @@ func runConfig(c *cli.Context) error {
 		file = "there is no file"
 	}
 	fmt.Fprintf(c.App.Writer, "# %s\n", file)
-	w := tabwriter.NewWriter(c.App.Writer, 0, 8, 2, ' ', 0)
+	w := newColumns(c.App.Writer)
 	for _, s := range settings {
 		fmt.Fprintf(w, "%s = %s\t# %s\n", s.Key, s.Value, s.Source)
 	}

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
 
@@ -30,7 +29,7 @@ func printRecords(c *cli.Context, cfg config.Config) error {
 	if c.Bool("json") {
 		return printJSON(c, list)
 	}
-	w := tabwriter.NewWriter(c.App.Writer, 0, 8, 2, ' ', 0)
+	w := newColumns(c.App.Writer)
 	for _, r := range list {
 		note := ""
 		if r.Note != "" {

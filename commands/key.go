@@ -3,7 +3,6 @@ package commands
 import (
 	"errors"
 	"fmt"
-	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
 
@@ -110,7 +109,7 @@ func runKeyList(c *cli.Context, ring *keyring.Ring) error {
 	if c.Bool("json") {
 		return printJSON(c, list)
 	}
-	w := tabwriter.NewWriter(c.App.Writer, 0, 8, 2, ' ', 0)
+	w := newColumns(c.App.Writer)
 	for _, k := range list {
 		fmt.Fprintf(w, "%s\t%s%s\n", k.Name, k.Fingerprint, k.remark())
 	}
@@ -150,7 +149,7 @@ func runKeyShow(c *cli.Context, ring *keyring.Ring) error {
 	if c.Bool("json") {
 		return printJSON(c, shownKey{list[0], list[1:]})
 	}
-	w := tabwriter.NewWriter(c.App.Writer, 0, 8, 2, ' ', 0)
+	w := newColumns(c.App.Writer)
 	for _, k := range list {
 		title := "fingerprint"
 		if k.Former {

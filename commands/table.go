@@ -3,6 +3,7 @@ package commands
 import (
 	"io"
 	"strings"
+	"text/tabwriter"
 	"unicode"
 
 	"github.com/urfave/cli/v2"
@@ -32,6 +33,9 @@ func screenSize(c *cli.Context) (columns, lines int) {
 	}
 	return columns, lines
 }
+
+// newColumns lines up what is written to it, cells that end with a tab; Flush prints it.
+func newColumns(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 8, 2, ' ', 0) }
 
 // printTable prints rows of cells, with two blanks between. The columns in
 // shrink give way where the rows are wider than the screen. Cells hold text from

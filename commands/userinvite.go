@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -89,7 +88,7 @@ func listInvites(o operator) error {
 	if o.c.Bool("json") {
 		return printJSON(o.c, list)
 	}
-	w := tabwriter.NewWriter(o.c.App.Writer, 0, 8, 2, ' ', 0)
+	w := newColumns(o.c.App.Writer)
 	for _, i := range list {
 		fmt.Fprintf(w, "%s\t%s\t%s\n", i.ID, i.Expires.Local().Format(time.DateTime), i.Note)
 	}

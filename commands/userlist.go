@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"fmt"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -103,7 +102,7 @@ func (u *listedUser) count(store *maildir.Store) error {
 
 func printUsers(c *cli.Context, users []listedUser) error {
 	out := bufio.NewWriter(c.App.Writer)
-	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	w := newColumns(out)
 	for _, u := range users {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", u.Name, u.Password, u.Fingerprint, u.state())
 	}
@@ -192,7 +191,7 @@ func runUserShow(o operator, name userdb.Name) error {
 }
 
 func (u shownUser) print(c *cli.Context) error {
-	w := tabwriter.NewWriter(c.App.Writer, 0, 8, 2, ' ', 0)
+	w := newColumns(c.App.Writer)
 	fmt.Fprintf(w, "name\t%s\npassword\t%s\n", u.Name, u.Password)
 	if u.Fingerprint != "" {
 		fmt.Fprintf(w, "key\t%s\n", u.Fingerprint)
