@@ -283,13 +283,25 @@ func draftList(to []recipient) string {
 	return strings.Join(all, " ")
 }
 
-// findKeys finds the keys of all recipients, or says whose are missing.
-func findKeys(c *cli.Context, a account, ring *keyring.Ring, to []recipient) error {
+// findKeys gets what the message is to be sealed with, if it is: one's own key and
+// those of all recipients. It says whose are missing.
+func (o *outgoing) findKeys() error {
+	if o.plain {
+		return nil
+	}
+	ring, err := openKeys(o.c)
+	if err != nil {
+		return err
+	}
+	defer ring.Close()
+	if o.from, err = ownKey(o.c, ring); err != nil {
+		return err
+	}
 	var missing []error
-	for i := range to {
-		var err error
-		if to[i].key, to[i].keyName, err = mailKey(c, a, ring, to[i]); err != nil {
-			missing = append(missing, fmt.Errorf("%s: %w", to[i].address, err))
+	for i := range o.to {
+		to := &o.to[i]
+		if to.key, to.keyName, err = o.keyOf(ring, *to); err != nil {
+			missing = append(missing, fmt.Errorf("%s: %w", to.address, err))
 		}
 	}
 	return errors.Join(missing...)
@@ -303,18 +315,14 @@ func unsent(err error) error {
 	return fmt.Errorf("nothing was sent: %w", err)
 }
 
-// mailKey finds the key that mail to a recipient is encrypted for. One that is
-// not at hand is fetched, under the name that was typed.
-func mailKey(c *cli.Context, a account, ring *keyring.Ring, to recipient) (*rsa.PublicKey, string, error) {
-	if strings.EqualFold(to.address, a.address) {
-		key, err := ownKey(c, ring)
-		if err != nil {
-			return nil, "", err
-		}
-		return &key.PublicKey, keyring.Own, nil
+// keyOf finds the key that mail to a recipient is encrypted for, and its name. One that
+// is not at hand is fetched, under the name that was typed.
+func (o *outgoing) keyOf(ring *keyring.Ring, to recipient) (*rsa.PublicKey, string, error) {
+	if strings.EqualFold(to.address, o.account.address) {
+		return &o.from.PublicKey, keyring.Own, nil
 	}
 	names := []string{to.address}
-	if local, _, _ := strings.Cut(to.address, "@"); strings.EqualFold(a.addressOf(local), to.address) {
+	if local, _, _ := strings.Cut(to.address, "@"); strings.EqualFold(o.account.addressOf(local), to.address) {
 		names = append(names, local) // a bare name has the account's domain
 	}
 	for _, name := range names {
@@ -323,6 +331,6 @@ func mailKey(c *cli.Context, a account, ring *keyring.Ring, to recipient) (*rsa.
 			return key, name, err
 		}
 	}
-	key, err := recipientKey(c, ring, to.name)
+	key, err := recipientKey(o.c, ring, to.name)
 	return key, to.name, err
 }

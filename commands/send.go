@@ -151,22 +151,6 @@ func (l *composer) send() error {
 	return o.deliver()
 }
 
-// findKeys gets what the message is to be sealed with, if it is.
-func (o *outgoing) findKeys() error {
-	if o.plain {
-		return nil
-	}
-	ring, err := openKeys(o.c)
-	if err != nil {
-		return err
-	}
-	defer ring.Close()
-	if o.from, err = ownKey(o.c, ring); err != nil {
-		return err
-	}
-	return findKeys(o.c, o.account, ring, o.to)
-}
-
 // attach opens each file once, so that what can't be read is known early.
 func (l *composer) attach() error {
 	for _, path := range l.c.StringSlice("a") {
