@@ -188,19 +188,21 @@ func (o *outgoing) send(s *mailclient.SMTP, group []int) ([]error, error) {
 	}
 	if o.plain {
 		env.Size, env.EightBit = o.content.octets, o.eight
-		return s.Send(env, func(w io.Writer) error {
-			if _, err := o.content.Seek(0, io.SeekStart); err != nil {
-				return err
-			}
-			_, err := io.Copy(w, o.content)
-			return err
-		})
+		return s.Send(env, o.copyContent)
 	}
 	to := o.to[group[0]]
 	sealed := message.Sealed{From: o.account.address, To: to.address, Date: time.Now()}
 	sealer := o.sealer(to.key)
 	env.Size = sealed.Octets(sealer.PayloadSize(o.content.octets))
 	return s.Send(env, func(w io.Writer) error { return o.seal(w, sealed, sealer) })
+}
+
+func (o *outgoing) copyContent(w io.Writer) error {
+	if _, err := o.content.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	_, err := io.Copy(w, o.content)
+	return err
 }
 
 func (o *outgoing) sealer(to *rsa.PublicKey) hybrid.Sealer {
@@ -263,11 +265,7 @@ func (o *outgoing) writeDraft(w io.Writer, to []recipient) error {
 		sealed := message.Sealed{From: o.account.address, To: o.account.address, Date: time.Now()}
 		return o.seal(w, sealed, o.sealer(&o.from.PublicKey))
 	}
-	if _, err := o.content.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	_, err := io.Copy(w, o.content)
-	return err
+	return o.copyContent(w)
 }
 
 // draftList has a "-" before those that no header names.
