@@ -126,8 +126,7 @@ func (r *letterReader) openPayload(l *letter, payload io.Reader) error {
 	}
 	ahead := &readAhead{from: payload}
 	defer ahead.stop() // the message may be stored as it came
-	buffered := bufio.NewWriterSize(content, 64<<10)
-	if err := errors.Join(o.open(buffered, ahead), buffered.Flush()); err != nil {
+	if err := writeBuffered(content, func(w io.Writer) error { return o.open(w, ahead) }); err != nil {
 		return fmt.Errorf("verified with the key of %s: %w", name, err)
 	}
 	l.former, l.notes = o.by.Former, append(l.notes, o.used...)
@@ -137,12 +136,9 @@ func (r *letterReader) openPayload(l *letter, payload io.Reader) error {
 	return r.readInside(l, content)
 }
 
-// readInside looks at what was signed.
+// readInside looks at what was signed: content, which stands at its beginning.
 func (r *letterReader) readInside(l *letter, content *hidden) error {
 	l.content = content
-	if _, err := content.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
 	in := bufio.NewReader(content)
 	if l.isBare = !message.IsEntity(in); l.isBare {
 		l.header = r.signedHeader(l)
