@@ -12,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"xm/hybrid"
+	"xm/internal/disk"
+	"xm/internal/safefile"
 )
 
 // text gets the text of a message into a spool: from the words of the command
@@ -83,6 +85,21 @@ func writeBuffered(h *hidden, write func(io.Writer) error) error {
 	}
 	_, err := h.Seek(0, io.SeekStart)
 	return err
+}
+
+// writeNewFile lets write make a private file, which appears when it is complete and
+// durable.
+func writeNewFile(dir *os.Root, name string, write func(io.Writer) error) error {
+	f, err := safefile.Create(disk.At(dir), name, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Abort()
+	w := bufio.NewWriterSize(f, 64<<10)
+	if err := errors.Join(write(w), w.Flush()); err != nil {
+		return err
+	}
+	return f.CommitNew()
 }
 
 // isUTF8 reads a message through.

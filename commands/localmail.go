@@ -128,16 +128,7 @@ func (l *localMail) loadNames(sub string) error {
 // add stores a message. When it returns nil, the message is on the disk.
 func (l *localMail) add(m incoming, write func(io.Writer) error) error {
 	name := fmt.Sprintf("new/%d.%s.xm", time.Now().Unix(), m.id)
-	f, err := safefile.Create(disk.At(l.root), name, 0o600)
-	if err != nil {
-		return err
-	}
-	defer f.Abort()
-	w := bufio.NewWriterSize(f, 64<<10)
-	if err := errors.Join(write(w), w.Flush()); err != nil {
-		return err
-	}
-	if err := f.CommitNew(); err != nil {
+	if err := writeNewFile(l.root, name, write); err != nil {
 		return err
 	}
 	return l.note(m.id, m.Octets)

@@ -1,7 +1,6 @@
 package commands
 
 import (
-	"bufio"
 	"crypto/rsa"
 	"errors"
 	"fmt"
@@ -15,7 +14,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"xm/hybrid"
-	"xm/internal/disk"
 	"xm/internal/keyring"
 	"xm/internal/mailclient"
 	"xm/internal/message"
@@ -241,16 +239,8 @@ func (o *outgoing) keepDraft(to []recipient) (path string, err error) {
 	}
 	defer root.Close()
 	name := time.Now().UTC().Format("20060102T150405.000000000Z") + ".eml"
-	f, err := safefile.Create(disk.At(root), name, 0o600)
-	if err != nil {
-		return "", err
-	}
-	defer f.Abort()
-	w := bufio.NewWriterSize(f, 64<<10)
-	if err := errors.Join(o.writeDraft(w, to), w.Flush()); err != nil {
-		return "", err
-	}
-	return filepath.Join(dir, name), f.CommitNew()
+	err = writeNewFile(root, name, func(w io.Writer) error { return o.writeDraft(w, to) })
+	return filepath.Join(dir, name), err
 }
 
 func (o *outgoing) writeDraft(w io.Writer, to []recipient) error {
