@@ -38,7 +38,7 @@ func runRestore(c *cli.Context) error {
 	}
 	b := &copier{c: c, progress: newProgress(c, -1)}
 	defer b.progress.finish()
-	if err := b.restoreConfig(c, from); err != nil {
+	if err := b.restoreConfig(from); err != nil {
 		return err
 	}
 	cfg, err := loadConfig(c)
@@ -53,8 +53,8 @@ func runRestore(c *cli.Context) error {
 }
 
 // restoreConfig puts xm.toml back where none is in force.
-func (b *copier) restoreConfig(c *cli.Context, from string) error {
-	to := c.String("config")
+func (b *copier) restoreConfig(from string) error {
+	to := b.c.String("config")
 	if to == "" {
 		if cfg, err := config.Load(""); err != nil || cfg.File != "" {
 			return err
