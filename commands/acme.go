@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"slices"
 
@@ -83,7 +82,7 @@ func certificateFiles(cfg config.Config) (cert, key string) {
 }
 
 // acme answers the authority's questions.
-func (h *host) acme(log *slog.Logger) (func(context.Context, net.Listener) error, error) {
+func (h *host) acme(log *slog.Logger) (serveFunc, error) {
 	if h.obtained == nil {
 		return nil, fmt.Errorf("%s: set acme = true in [tls] of the config", acmeService)
 	}

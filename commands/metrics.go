@@ -1,11 +1,9 @@
 package commands
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"time"
 
@@ -20,7 +18,7 @@ func (h *host) observe(m *metrics.Metrics) {
 	h.store.Synced = h.counts.Synced
 }
 
-func (h *host) serveMetrics(log *slog.Logger) (func(context.Context, net.Listener) error, error) {
+func (h *host) serveMetrics(log *slog.Logger) (serveFunc, error) {
 	return (&metrics.Server{Metrics: h.metrics, State: health{h}, Allow: h.cfg.Metrics.Allow, Log: log}).Serve, nil
 }
 

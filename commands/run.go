@@ -151,7 +151,7 @@ func (r *runner) closePorts() {
 type generation struct {
 	host  *host
 	ports []*port
-	serve []func(context.Context, net.Listener) error // for each port
+	serve []serveFunc // for each port
 }
 
 // prepare makes the servers under a config; nothing else can fail then.

@@ -31,8 +31,11 @@ import (
 type service struct {
 	name       string
 	configured func(config.Config) string // where it listens; "" if it is switched off
-	open       func(*host, *slog.Logger) (func(context.Context, net.Listener) error, error)
+	open       func(*host, *slog.Logger) (serveFunc, error)
 }
+
+// serveFunc accepts connections until the context is done.
+type serveFunc func(context.Context, net.Listener) error
 
 // The names of the main services, on the command line and in the log.
 const (
@@ -181,17 +184,17 @@ func (h *host) smtpServer(service string, log *slog.Logger) *smtpd.Server {
 	return s
 }
 
-func (h *host) smtp(log *slog.Logger) (func(context.Context, net.Listener) error, error) {
+func (h *host) smtp(log *slog.Logger) (serveFunc, error) {
 	return h.smtpServer(smtpService, log).Serve, nil
 }
 
-func (h *host) submission(log *slog.Logger) (func(context.Context, net.Listener) error, error) {
+func (h *host) submission(log *slog.Logger) (serveFunc, error) {
 	s := h.smtpServer("submission", log)
 	s.Submission = true
 	return s.Serve, nil
 }
 
-func (h *host) submissions(log *slog.Logger) (func(context.Context, net.Listener) error, error) {
+func (h *host) submissions(log *slog.Logger) (serveFunc, error) {
 	if h.cert == nil {
 		return nil, fmt.Errorf("submissions: %w: set acme, or cert and key, in [tls] of the config", line.ErrNoTLS)
 	}
@@ -215,11 +218,11 @@ func (h *host) pop3Server(service string, log *slog.Logger) *pop3d.Server {
 	return s
 }
 
-func (h *host) pop3(log *slog.Logger) (func(context.Context, net.Listener) error, error) {
+func (h *host) pop3(log *slog.Logger) (serveFunc, error) {
 	return h.pop3Server(pop3Service, log).Serve, nil
 }
 
-func (h *host) pop3s(log *slog.Logger) (func(context.Context, net.Listener) error, error) {
+func (h *host) pop3s(log *slog.Logger) (serveFunc, error) {
 	if h.cert == nil {
 		return nil, fmt.Errorf("pop3s: %w: set acme, or cert and key, in [tls] of the config", line.ErrNoTLS)
 	}
@@ -231,7 +234,7 @@ func (h *host) pop3s(log *slog.Logger) (func(context.Context, net.Listener) erro
 // policies are the config's words for them.
 var policies = map[string]regd.Policy{"open": regd.Open, "invite": regd.Invite, "closed": regd.Closed}
 
-func (h *host) regd(log *slog.Logger) (func(context.Context, net.Listener) error, error) {
+func (h *host) regd(log *slog.Logger) (serveFunc, error) {
 	ring, err := keyring.Create(h.cfg.Regd.Keys, askPassphrase(h.c))
 	if err != nil {
 		return nil, err
