@@ -14,7 +14,6 @@ import (
 
 	"xm/internal/config"
 	"xm/internal/mailclient"
-	"xm/userdb"
 )
 
 // defaultDomain is that of addresses without one, where the account's name has
@@ -105,23 +104,30 @@ func findAccount(c *cli.Context, name string) (config.Account, error) {
 }
 
 func newAccount(a config.Account) (account, error) {
-	if _, err := userdb.ParseName(a.User); err != nil {
-		return account{}, usageError{err.Error()}
+	_, err := readName(a.User)
+	if err != nil {
+		return account{}, err
 	}
 	full := account{Account: a}
 	full.address = full.addressOf(a.User)
-	for text, server := range map[*string]*mailclient.Server{&a.SMTP: &full.smtp, &a.POP3: &full.pop3} {
-		var err error
-		if *server, err = mailclient.ParseServer(*text); err != nil {
-			return account{}, usageError{err.Error()}
-		}
-		if a.TLSFingerprint != "" {
-			if server.Fingerprint, err = mailclient.ParseFingerprint(a.TLSFingerprint); err != nil {
-				return account{}, usageError{err.Error()}
-			}
-		}
+	if full.smtp, err = parseMailServer(a.SMTP, a.TLSFingerprint); err != nil {
+		return account{}, err
 	}
-	return full, nil
+	full.pop3, err = parseMailServer(a.POP3, a.TLSFingerprint)
+	return full, err
+}
+
+// parseMailServer reads where a server is, and the fingerprint of its certificate, ""
+// for any that somebody vouches for.
+func parseMailServer(addr, fingerprint string) (mailclient.Server, error) {
+	s, err := mailclient.ParseServer(addr)
+	if err == nil && fingerprint != "" {
+		s.Fingerprint, err = mailclient.ParseFingerprint(fingerprint)
+	}
+	if err != nil {
+		return s, usageError{err.Error()}
+	}
+	return s, nil
 }
 
 // addressOf makes an address of a name: a bare one gets the domain of the

@@ -204,13 +204,8 @@ func candidates(said, host, configured string, ports ...string) (all []string) {
 func (f *finder) first(addrs []string, try func(context.Context, mailclient.Server) error) (found mailclient.Server, err error) {
 	var unreachable, refused error
 	for _, addr := range addrs {
-		if found, err = mailclient.ParseServer(addr); err != nil {
-			return found, usageError{err.Error()}
-		}
-		if f.fingerprint != "" {
-			if found.Fingerprint, err = mailclient.ParseFingerprint(f.fingerprint); err != nil {
-				return found, usageError{err.Error()}
-			}
+		if found, err = parseMailServer(addr, f.fingerprint); err != nil {
+			return found, err
 		}
 		ctx, cancel := context.WithTimeout(f.c.Context, findTime)
 		err = try(ctx, found)
