@@ -45,7 +45,7 @@ func runReply(c *cli.Context) error {
 		if l.trust == trustForged {
 			return nil // withLetter says so: who would get the answer?
 		}
-		answer := newLetterTo(c, a)
+		answer := newComposer(c, a)
 		answer.words = c.Args().Tail()
 		h := l.header
 		if !c.IsSet("s") {
@@ -160,7 +160,7 @@ func runForward(c *cli.Context) error {
 		return err
 	}
 	return withLetter(c, c.Args().First(), func(a account, l *letter) error {
-		f := newLetterTo(c, a)
+		f := newComposer(c, a)
 		f.add("to", c.Args().Get(1))
 		if f.words = c.Args().Slice()[2:]; len(f.words) == 0 {
 			f.words = []string{""} // it may well say nothing

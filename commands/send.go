@@ -61,7 +61,7 @@ func runSend(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	l := newLetterTo(c, a)
+	l := newComposer(c, a)
 	l.add("to", c.Args().First())
 	l.words = c.Args().Tail()
 	return l.send()
@@ -78,11 +78,9 @@ type composer struct {
 	problem error    // with a recipient
 }
 
-func newLetterTo(c *cli.Context, a account) *composer {
-	now := time.Now()
-	l := &composer{c: c, account: a, draft: message.Draft{From: message.Address{Address: a.address},
-		Subject: c.String("s"), Date: now, MessageID: message.NewID(a.address)}}
-	return l
+func newComposer(c *cli.Context, a account) *composer {
+	return &composer{c: c, account: a, draft: message.Draft{From: message.Address{Address: a.address},
+		Subject: c.String("s"), Date: time.Now(), MessageID: message.NewID(a.address)}}
 }
 
 // add adds a recipient: kind is "to", "cc" or "bcc".

@@ -122,7 +122,7 @@ func runSendmail(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	l := newLetterTo(c, a)
+	l := newComposer(c, a)
 	for _, user := range options.recipients {
 		l.addAddresses("bcc", bareNames(wordOf(user)))
 	}
