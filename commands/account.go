@@ -1,8 +1,6 @@
 package commands
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -186,19 +184,16 @@ func (a account) password(c *cli.Context) (string, error) {
 func passwordFromCommand(c *cli.Context, command string) (string, error) {
 	cmd := exec.CommandContext(c.Context, "sh", "-c", command)
 	cmd.Stderr = c.App.ErrWriter
-	cmd.Stdin = nil
 	out, err := cmd.Output()
 	if err != nil {
 		return "", interrupted(c.Context, fmt.Errorf("password_command: %w", err))
 	}
-	line, err := bufio.NewReader(bytes.NewReader(out)).ReadString('\n')
-	if err == nil || line != "" {
-		line, err = password.fromLine(line)
-	}
+	first, _, _ := strings.Cut(string(out), "\n")
+	text, err := password.fromLine(first)
 	if err != nil {
 		return "", errors.New("password_command prints no password")
 	}
-	return line, nil
+	return text, nil
 }
 
 // openMailbox logs in to the POP3 server.
