@@ -19,6 +19,7 @@
 package smtpd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -145,19 +146,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}).Serve(ctx, l)
 }
 
-func (s *Server) maxSize() int64 {
-	if s.MaxSize == 0 {
-		return DefaultMaxSize
-	}
-	return s.MaxSize
-}
-
-func (s *Server) maxRecipients() int {
-	if s.MaxRecipients == 0 {
-		return DefaultMaxRecipients
-	}
-	return s.MaxRecipients
-}
+func (s *Server) maxSize() int64     { return cmp.Or(s.MaxSize, DefaultMaxSize) }
+func (s *Server) maxRecipients() int { return cmp.Or(s.MaxRecipients, DefaultMaxRecipients) }
 
 func (s *Server) trusts(peer netip.Addr) bool {
 	return slices.ContainsFunc(s.Trusted, func(p netip.Prefix) bool { return p.Contains(peer) })

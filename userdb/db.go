@@ -61,6 +61,7 @@
 package userdb
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"runtime"
@@ -123,10 +124,8 @@ type Options struct {
 // Open opens the users of a data directory, which must exist; users.txt need
 // not. It fails for an alias that can't be a name or leads back to itself.
 func Open(dataDir string, options Options, log *slog.Logger) (*DB, error) {
-	db := &DB{log: log, fresh: options.Fresh, writing: make(chan struct{}, 1), derive: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))}
-	if db.iterations = options.Iterations; db.iterations == 0 {
-		db.iterations = DefaultIterations
-	}
+	db := &DB{log: log, fresh: options.Fresh, writing: make(chan struct{}, 1), derive: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)),
+		iterations: cmp.Or(options.Iterations, DefaultIterations)}
 	for _, d := range options.LocalDomains {
 		if !db.Local(d) { // the host name may be among the configured
 			db.locals = append(db.locals, foldDomain(d))

@@ -3,6 +3,7 @@ package line
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -76,7 +77,7 @@ func newConn(srv *Server, nc net.Conn) *Conn {
 	if srv.Lifetime > 0 {
 		c.expires = time.Now().Add(srv.Lifetime)
 	}
-	c.in = bufio.NewReaderSize(timedReader{c}, orDefault(srv.ReadBuffer, bufferSize))
+	c.in = bufio.NewReaderSize(timedReader{c}, cmp.Or(srv.ReadBuffer, bufferSize))
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
 }

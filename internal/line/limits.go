@@ -1,6 +1,7 @@
 package line
 
 import (
+	"cmp"
 	"errors"
 	"net/netip"
 	"sync"
@@ -52,10 +53,10 @@ func (l *Limits) enter(peer netip.Addr) error {
 	if l.Addresses == nil {
 		l.Addresses = &Addresses{}
 	}
-	if l.conns >= orDefault(l.MaxConns, DefaultMaxConns) {
+	if l.conns >= cmp.Or(l.MaxConns, DefaultMaxConns) {
 		return errFull
 	}
-	if !l.Addresses.enter(peer, orDefault(l.MaxPerAddr, DefaultMaxPerAddr)) {
+	if !l.Addresses.enter(peer, cmp.Or(l.MaxPerAddr, DefaultMaxPerAddr)) {
 		return errPerAddr
 	}
 	l.conns++

@@ -7,6 +7,7 @@
 package line
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -234,13 +235,6 @@ func (s *Server) forget(c *Conn) {
 	sessions.leave()
 }
 
-func orDefault[T int | time.Duration](v, def T) T {
-	if v == 0 {
-		return def
-	}
-	return v
-}
-
 const (
 	// sayTime is how long a session that is cut off may take to say so.
 	sayTime = time.Second
@@ -258,7 +252,7 @@ func (s *Server) each(do func(*Conn)) {
 }
 
 func (s *Server) stop() error {
-	grace := orDefault(s.Grace, DefaultGrace)
+	grace := cmp.Or(s.Grace, DefaultGrace)
 	s.mu.Lock()
 	s.stopping = true
 	s.mu.Unlock()

@@ -1,6 +1,7 @@
 package sasl
 
 import (
+	"cmp"
 	"container/list"
 	"context"
 	"errors"
@@ -82,11 +83,11 @@ func (l *Limiter) enter(addr netip.Addr) (peers []*peer, busy <-chan struct{}, e
 	for _, n := range networks(addr) {
 		p := l.peer(n.prefix)
 		defer l.release(p) // which was made in vain, perhaps
-		left := n.share*orDefault(l.MaxFailures, DefaultMaxFailures) - p.failures
+		left := n.share*cmp.Or(l.MaxFailures, DefaultMaxFailures) - p.failures
 		switch {
 		case left <= 0:
 			return nil, nil, ErrTooMany
-		case p.parallel >= min(left, n.share*orDefault(l.MaxParallel, DefaultMaxParallel)):
+		case p.parallel >= min(left, n.share*cmp.Or(l.MaxParallel, DefaultMaxParallel)):
 			busy = p.wait()
 		}
 		peers = append(peers, p)
@@ -170,7 +171,7 @@ func (l *Limiter) fail(p *peer) {
 	if p.failures++; p.element != nil {
 		return
 	}
-	if l.failed.Len() >= orDefault(l.MaxAddrs, DefaultMaxAddrs) {
+	if l.failed.Len() >= cmp.Or(l.MaxAddrs, DefaultMaxAddrs) {
 		l.forgive(l.failed.Front())
 	}
 	p.since = time.Now()
@@ -179,7 +180,7 @@ func (l *Limiter) fail(p *peer) {
 
 // expire ends the windows that are over.
 func (l *Limiter) expire() {
-	window := orDefault(l.Window, DefaultWindow)
+	window := cmp.Or(l.Window, DefaultWindow)
 	for e := l.failed.Front(); e != nil && time.Since(e.Value.(*peer).since) >= window; e = l.failed.Front() {
 		l.forgive(e)
 	}
@@ -197,13 +198,6 @@ func (l *Limiter) release(p *peer) {
 	if p.parallel == 0 && p.failures == 0 {
 		delete(l.peers, p.key)
 	}
-}
-
-func orDefault[T int | time.Duration](value, otherwise T) T {
-	if value == 0 {
-		return otherwise
-	}
-	return value
 }
 
 // ErrTooMany is returned for an address that has failed too often.
