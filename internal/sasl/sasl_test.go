@@ -148,8 +148,8 @@ func TestClientAgainstServer(t *testing.T) {
 			if user != c.want || c.want != "" && err != nil || c.want == "" && !errors.Is(err, ErrFailed) {
 				t.Errorf("%s, %q with %q: %q, %v; want %q", mechanism, c.user, c.password, user, err, c.want)
 			}
-			if server.Login() == "" || server.User() != c.want {
-				t.Errorf("%s, %q: login %q, user %q", mechanism, c.user, server.Login(), server.User())
+			if server.login == "" || server.User() != c.want {
+				t.Errorf("%s, %q: login %q, user %q", mechanism, c.user, server.login, server.User())
 			}
 		}
 	}

@@ -271,8 +271,8 @@ func TestUnknownUserFailsAtTheEnd(t *testing.T) {
 		if challenge, _, err := s.Next(context.Background(), final); err != ErrFailed || challenge != nil {
 			t.Errorf("%s: %q, %v", user, challenge, err)
 		}
-		if s.Login() != user {
-			t.Errorf("login %q, want %q", s.Login(), user)
+		if s.login != user {
+			t.Errorf("login %q, want %q", s.login, user)
 		}
 	}
 }

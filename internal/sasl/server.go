@@ -93,13 +93,9 @@ func (s *Server) User() string {
 	return s.user
 }
 
-// Login is the name that the client claimed, for the log; empty if it did not
-// come to that. It may be anybody's, and anything.
-func (s *Server) Login() string { return s.login }
-
 // Claimed is the user whom the client claimed to be; empty if there is none such,
 // as far as SCRAM can tell. It is for the log: people type their password where
-// the name should be, and Login may be one.
+// the name should be, and login may be one.
 func (s *Server) Claimed() string {
 	v, err := s.users.SCRAM(s.login)
 	if err != nil {
