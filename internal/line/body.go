@@ -92,13 +92,6 @@ func (b *Body) WriteTo(w io.Writer) (total int64, err error) {
 	}
 }
 
-// Finish reads what is left. It returns nil if the message was good, and
-// otherwise what Read returns at its end.
-func (b *Body) Finish() error {
-	_, err := b.WriteTo(io.Discard)
-	return err
-}
-
 // OutOfStep reports, after an error, that what follows can't be told from the
 // message, so that the connection must be closed.
 func (b *Body) OutOfStep() bool { return b.outOfStep }
