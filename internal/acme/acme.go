@@ -125,13 +125,11 @@ func (m *Manager) Run(ctx context.Context) {
 		m.Log.Warn("the last attempt to obtain a TLS certificate failed", "err", f.Error, "mend", f.Mend, "next", f.Next, "sooner", "SIGHUP")
 	}
 	for ctx.Err() == nil {
-		wait := time.NewTimer(m.turn(ctx))
 		select {
-		case <-wait.C:
+		case <-time.After(m.turn(ctx)):
 		case <-m.wake:
 		case <-ctx.Done():
 		}
-		wait.Stop()
 	}
 }
 
@@ -186,7 +184,10 @@ func (m *Manager) attempt(ctx context.Context, have certificate, names []string,
 	f.Next = now.Add(backoff(f.Attempts))
 	if err := m.note(f); err != nil { // nor could the certificate be written
 		m.Log.Error("the files of ACME can't be written", "err", err)
-		sleep(ctx, firstBackoff)
+		select {
+		case <-time.After(firstBackoff):
+		case <-ctx.Done():
+		}
 		return
 	}
 	m.Log.Info("obtaining a TLS certificate", "names", names, "from", m.URL, "why", why)
@@ -254,14 +255,4 @@ func backoff(attempts int) time.Duration {
 		}
 	}
 	return wait
-}
-
-// sleep waits for d or the end of ctx.
-func sleep(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }
