@@ -80,27 +80,33 @@ func decode(text []byte) (certificate, error) {
 	return c, nil
 }
 
+// load reads a file, if it is there. One that is broken is set aside, and counts as
+// missing.
+func load[T any](m *Manager, name string, parse func([]byte) (T, error)) (content T, found bool, err error) {
+	text, err := read(m.root, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return content, false, nil
+	}
+	if err != nil {
+		return content, false, err
+	}
+	if content, err = parse(text); err != nil {
+		return content, false, m.setAside(name, err)
+	}
+	return content, true, nil
+}
+
 // usable reads the certificate. One that is missing, or broken, is replaced by a
 // self-signed one. The caller holds m.mu.
 func (m *Manager) usable() (certificate, error) {
-	text, err := read(m.root, certificateFile)
-	if err == nil {
-		var c certificate
-		if c, err = decode(text); err == nil {
-			return c, nil
-		}
-		err = m.setAside(certificateFile, err)
-	} else if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	if err != nil {
-		return certificate{}, err
+	if c, found, err := load(m, certificateFile, decode); found || err != nil {
+		return c, err
 	}
 	cert, key, err := m.SelfSigned(m.names)
 	if err != nil {
 		return certificate{}, err
 	}
-	text = append(key, cert...)
+	text := append(key, cert...)
 	m.Log.Warn("there is no TLS certificate from an authority yet: a self-signed one stands in, which clients will not trust")
 	if err := safefile.WriteNew(m.root, certificateFile, text, 0o600); errors.Is(err, fs.ErrExist) { // another server was faster
 		if text, err = read(m.root, certificateFile); err != nil {
@@ -123,18 +129,8 @@ func (m *Manager) setAside(name string, why error) error {
 
 // accountKey reads the account's key, which is made where there is none.
 func (m *Manager) accountKey() (crypto.Signer, error) {
-	text, err := read(m.root, accountFile)
-	if err == nil {
-		var key crypto.Signer
-		if key, err = parseKey(text); err == nil {
-			return key, nil
-		}
-		err = m.setAside(accountFile, err)
-	} else if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	if err != nil {
-		return nil, err
+	if key, found, err := load(m, accountFile, parseKey); found || err != nil {
+		return key, err
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
