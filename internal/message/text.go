@@ -159,18 +159,14 @@ func (b block) isChosen(chosen map[int]int) bool {
 	return true
 }
 
-// counter counts what is read, and remembers how it ended.
+// counter counts what is read.
 type counter struct {
 	r      io.Reader
 	octets int64
-	err    error
 }
 
 func (c *counter) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
 	c.octets += int64(n)
-	if err != nil && err != io.EOF {
-		c.err = err
-	}
 	return n, err
 }
