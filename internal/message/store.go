@@ -15,7 +15,7 @@ import (
 // its sender wrote it, but for ends of parts that are missing. first are fields that
 // are added; what the message says in fields of these names is left out.
 func Store(w io.Writer, r io.Reader, first [][2]string) error {
-	out := &LFWriter{W: w}
+	out := &lfWriter{w: w}
 	if err := storeEntity(out, r, first, 0); err != nil {
 		return err
 	}
@@ -156,14 +156,14 @@ func storeParts(w io.Writer, in *partReader, depth int) error {
 	return err
 }
 
-// LFWriter makes LF of each CRLF. Close writes what it held back; it does not
-// close W.
-type LFWriter struct {
-	W      io.Writer
+// lfWriter makes LF of each CRLF. Close writes what it held back; it does not
+// close w.
+type lfWriter struct {
+	w      io.Writer
 	heldCR bool
 }
 
-func (l *LFWriter) Write(p []byte) (int, error) {
+func (l *lfWriter) Write(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
@@ -176,17 +176,17 @@ func (l *LFWriter) Write(p []byte) (int, error) {
 	if l.heldCR {
 		text = text[:len(text)-1]
 	}
-	if _, err := l.W.Write(text); err != nil {
+	if _, err := l.w.Write(text); err != nil {
 		return 0, err
 	}
 	return len(p), nil
 }
 
 // Close ends the text.
-func (l *LFWriter) Close() error {
+func (l *lfWriter) Close() error {
 	if !l.heldCR {
 		return nil
 	}
-	_, err := io.WriteString(l.W, "\r")
+	_, err := io.WriteString(l.w, "\r")
 	return err
 }

@@ -12,7 +12,7 @@ import (
 func StoreAsIs(w io.Writer, r io.Reader, without string) error {
 	out := bufio.NewWriter(w)
 	f := &fieldFilter{w: out, name: without, last: '\n'}
-	lines := &LFWriter{W: f}
+	lines := &lfWriter{w: f}
 	if _, err := io.Copy(lines, r); err != nil {
 		return err
 	}
