@@ -3,7 +3,6 @@ package message
 import (
 	"bufio"
 	"bytes"
-	"encoding/base64"
 	"errors"
 	"io"
 	"slices"
@@ -78,12 +77,7 @@ func bodyWriter(fields []field) ([]field, func(w io.Writer, body io.Reader, dept
 			return storeEntity(w, body, nil, depth+1)
 		}
 	case binary:
-		return encodedAs("base64", fields), func(w io.Writer, body io.Reader, _ int) error {
-			lines := &lineWriter{w: w}
-			b64 := base64.NewEncoder(base64.StdEncoding, lines)
-			_, err := io.Copy(b64, body)
-			return errors.Join(err, b64.Close())
-		}
+		return encodedAs("base64", fields), func(w io.Writer, body io.Reader, _ int) error { return copyBase64(w, body) }
 	}
 	return fields, func(w io.Writer, body io.Reader, _ int) error {
 		_, err := io.Copy(w, body)

@@ -174,10 +174,7 @@ func (f File) write(parts *multipart.Writer, form Form) error {
 		_, err := io.Copy(w, content)
 		return err
 	}
-	lines := &lineWriter{w: w}
-	b64 := base64.NewEncoder(base64.StdEncoding, lines)
-	_, err = io.Copy(b64, content)
-	return errors.Join(err, b64.Close())
+	return copyBase64(w, content)
 }
 
 // Encode is the form that a header has (RFC 5322, section 3.4).
@@ -306,6 +303,13 @@ func (c *crlfWriter) Write(p []byte) (int, error) {
 		p = p[1:]
 	}
 	return written, nil
+}
+
+// copyBase64 writes what it reads as base64 (RFC 2045, section 6.8).
+func copyBase64(w io.Writer, r io.Reader) error {
+	b64 := base64.NewEncoder(base64.StdEncoding, &lineWriter{w: w})
+	_, err := io.Copy(b64, r)
+	return errors.Join(err, b64.Close())
 }
 
 // lineWriter breaks base64 into lines.
