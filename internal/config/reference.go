@@ -24,7 +24,7 @@ func Write(values []Value) (string, error) {
 		if at < 0 {
 			return "", fmt.Errorf("there is no setting %s", v.Key)
 		}
-		_, name, _ := cutLast(v.Key)
+		_, name := cutLast(v.Key)
 		text = text[:at] + name + " = " + v.TOML + text[end:]
 	}
 	return text, nil
@@ -33,7 +33,7 @@ func Write(values []Value) (string, error) {
 // findSetting tells where the line of a setting begins and ends; -1 if it is not
 // there.
 func findSetting(text, key string) (at, end int) {
-	table, name, _ := cutLast(key)
+	table, name := cutLast(key)
 	current, at := "", 0
 	for line := range strings.SplitAfterSeq(text, "\n") {
 		line = strings.TrimSuffix(line, "\n")
@@ -49,9 +49,7 @@ func findSetting(text, key string) (at, end int) {
 }
 
 // cutLast cuts a setting's name from the table's.
-func cutLast(key string) (table, name string, found bool) {
-	if i := strings.LastIndexByte(key, '.'); i >= 0 {
-		return key[:i], key[i+1:], true
-	}
-	return "", key, false
+func cutLast(key string) (table, name string) {
+	i := strings.LastIndexByte(key, '.')
+	return key[:max(0, i)], key[i+1:]
 }

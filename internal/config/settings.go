@@ -160,10 +160,10 @@ func begins(line, name string, table bool) bool {
 
 // suggest finds the setting that was most likely meant; "" for none.
 func suggest(key string) string {
-	_, name, _ := cutLast(key)
+	_, name := cutLast(key)
 	best, least := "", 1+max(2, len(key)/3)
 	for _, k := range known() {
-		if _, n, _ := cutLast(k); n == name {
+		if _, n := cutLast(k); n == name {
 			return k // in another table
 		}
 		if d := distance(key, k); d < least {
