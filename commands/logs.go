@@ -1,7 +1,6 @@
 package commands
 
 import (
-	"fmt"
 	"log/slog"
 
 	"github.com/urfave/cli/v2"
@@ -19,10 +18,7 @@ func logLevelFlag() cli.Flag {
 
 // newLog makes the log, on standard error.
 func newLog(c *cli.Context, cfg config.Config) (*slog.Logger, error) {
-	format, name := cfg.Log.Format, cfg.Log.Level
-	if c.Bool("log-json") {
-		format = config.LogJSON
-	}
+	name := cfg.Log.Level
 	if c.IsSet("log-level") {
 		name = c.String("log-level")
 	}
@@ -31,11 +27,8 @@ func newLog(c *cli.Context, cfg config.Config) (*slog.Logger, error) {
 		return nil, usageErrorf("%q is no level of the log: %v", name, err)
 	}
 	options := &slog.HandlerOptions{Level: level}
-	switch format {
-	case config.LogJSON:
+	if c.Bool("log-json") || cfg.Log.Format == config.LogJSON {
 		return slog.New(slog.NewJSONHandler(c.App.ErrWriter, options)), nil
-	case config.LogText:
-		return slog.New(slog.NewTextHandler(c.App.ErrWriter, options)), nil
 	}
-	return nil, fmt.Errorf("log.format is %q or %q", config.LogText, config.LogJSON)
+	return slog.New(slog.NewTextHandler(c.App.ErrWriter, options)), nil
 }
