@@ -33,7 +33,7 @@ func openAliases(t *testing.T, all map[string][]string, users ...string) *DB {
 
 func recipients(t *testing.T, db *DB, address string) (string, error) {
 	t.Helper()
-	local, domain, _ := cutLast(address, '@')
+	local, domain, _ := cutDomain(address)
 	users, found, err := db.Recipients(local, domain)
 	if found != (len(users) > 0) || found && err != nil {
 		t.Errorf("%s: %d users, found %v, %v", address, len(users), found, err)

@@ -9,7 +9,7 @@ import (
 // byLogin finds the user whom a login name means: a sub-address is no login. The
 // error is for a user whose line can't be read: their password may be right.
 func (s *snapshot) byLogin(db *DB, login string) (Record, bool, error) {
-	local, domain, _ := cutLast(login, '@')
+	local, domain, _ := cutDomain(login)
 	local, domains := nfc(local), db.domains(domain)
 	if r, known := s.find(local, domains); known {
 		return r, true, nil

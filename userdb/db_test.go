@@ -158,7 +158,7 @@ func TestFind(t *testing.T) {
 		"case@localhost": "Case", "far@example.ORG": "far@example.org", "far@localhost": "",
 		"one@": "one@localhost", "one@localhost.com": "", "nobody@localhost": "",
 	} {
-		local, domain, _ := cutLast(address, '@')
+		local, domain, _ := cutDomain(address)
 		r, ok, err := db.Find(local, domain)
 		if err != nil || ok != (want != "") || r.Name.String() != want {
 			t.Errorf("%s: %q, %v, %v; want %q", address, r.Name, ok, err, want)

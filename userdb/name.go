@@ -52,7 +52,7 @@ func ParseName(s string) (Name, error) {
 }
 
 func parseName(s string) (Name, error) {
-	local, domain, qualified := cutLast(s, '@')
+	local, domain, qualified := cutDomain(s)
 	switch {
 	case s == "":
 		return Name{}, errors.New("it is empty")
@@ -76,9 +76,9 @@ func parseName(s string) (Name, error) {
 	return Name{local, domain}, nil
 }
 
-// cutLast splits s around the last sep: a local part may hold one too.
-func cutLast(s string, sep byte) (before, after string, found bool) {
-	if i := strings.LastIndexByte(s, sep); i >= 0 {
+// cutDomain splits an address around its last "@": a local part may hold one too.
+func cutDomain(s string) (local, domain string, found bool) {
+	if i := strings.LastIndexByte(s, '@'); i >= 0 {
 		return s[:i], s[i+1:], true
 	}
 	return s, "", false

@@ -75,7 +75,7 @@ func (s *snapshot) namesake(db *DB, login string) (Record, bool) {
 // canonical is the same for all the spellings of a login that can find the same
 // user: without case, and without a domain that a bare name can stand for.
 func (db *DB) canonical(login string) (local, domain string) {
-	local, domain, _ = cutLast(login, '@')
+	local, domain, _ = cutDomain(login)
 	if db.Local(domain) {
 		domain = ""
 	}

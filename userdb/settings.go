@@ -67,7 +67,7 @@ func (db *DB) SettingsOf(exact string) (Settings, error) {
 	if err != nil {
 		return Settings{}, err
 	}
-	local, domain, _ := cutLast(exact, '@')
+	local, domain, _ := cutDomain(exact)
 	return s.settingsOf(Record{Name: Name{local, domain}})
 }
 
