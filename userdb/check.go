@@ -46,7 +46,7 @@ func brokenLines(lines []string) (broken []BrokenLine) {
 	seen := map[string]int{}
 	for i, text := range lines {
 		line := trimCR(text)
-		if line == "" || line[0] == '#' {
+		if isRemark(line) {
 			continue
 		}
 		r, err := ParseRecord(line)

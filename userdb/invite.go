@@ -225,9 +225,6 @@ func (db *DB) updateInvites(ctx context.Context, change func([]string) ([]string
 	})
 }
 
-// isRemark reports whether a line is not meant to say anything.
-func isRemark(line string) bool { return line == "" || line[0] == '#' }
-
 func parseInvite(line string) (Invite, error) {
 	fields := strings.SplitN(trimCR(line), ",", 4)
 	if len(fields) != 4 {

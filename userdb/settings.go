@@ -153,9 +153,6 @@ func (db *DB) writeSettings(n Name, now Settings) error {
 
 // isSetOn reports whether a line is a user's, as far as it can be read.
 func (n Name) isSetOn(line string) bool {
-	if isRemark(line) {
-		return false
-	}
 	other, err := ParseName(firstWord(line))
 	return err == nil && other.exact() == n.exact()
 }

@@ -180,8 +180,7 @@ func (s *snapshot) parse(content string) {
 	s.records = make([]Record, 0, len(s.lines))
 	s.folded, s.next = make(map[string]int, len(s.lines)), make([]int, 0, len(s.lines))
 	for i, line := range s.lines {
-		line = trimCR(line)
-		if line == "" || line[0] == '#' {
+		if line = trimCR(line); isRemark(line) {
 			continue
 		}
 		r, err := ParseRecord(line)
@@ -299,5 +298,8 @@ func likelyName(line string) (Name, bool) {
 	n, err := ParseName(nfc(line))
 	return n, err == nil
 }
+
+// isRemark reports whether a line is not meant to say anything.
+func isRemark(line string) bool { return line == "" || line[0] == '#' }
 
 func trimCR(line string) string { return strings.TrimSuffix(line, "\r") }
