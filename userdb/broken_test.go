@@ -121,3 +121,21 @@ func TestLineSetAsideKeepsItsName(t *testing.T) {
 		t.Errorf("after it was removed: %v, %v", known, err)
 	}
 }
+
+// An editor may have left the file without a last line end.
+func TestSetAsideAddsLines(t *testing.T) {
+	db, dir := openDB(t, "alice ,x,y\n")
+	write(t, dir, BrokenLines, "mallory ,x,y")
+	ctx := context.Background()
+	if broken, err := db.SetAside(ctx); len(broken) != 1 || err != nil {
+		t.Fatal(broken, err)
+	}
+	for _, user := range []string{"alice", "mallory"} {
+		if err := db.Add(ctx, record(t, user)); !errors.Is(err, ErrTaken) {
+			t.Errorf("%s: %v", user, err)
+		}
+	}
+	if text, err := os.ReadFile(filepath.Join(dir, BrokenLines)); string(text) != "mallory ,x,y\nalice ,x,y\n" || err != nil {
+		t.Errorf("%q, %v", text, err)
+	}
+}

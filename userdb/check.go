@@ -2,13 +2,7 @@ package userdb
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"strings"
-
-	"xm/internal/disk"
-	"xm/internal/safefile"
 )
 
 // BrokenLines is the file into which SetAside puts lines of users.txt.
@@ -73,18 +67,16 @@ func (db *DB) SetAside(ctx context.Context) (broken []BrokenLine, err error) {
 		if len(broken) == 0 {
 			return s.lines, nil
 		}
-		before, err := disk.ReadFile(db.root, BrokenLines)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		aside, err := db.readLines(BrokenLines)
+		if err != nil {
 			return nil, err
 		}
-		aside := strings.Builder{}
-		aside.Write(before)
 		isBroken := map[int]bool{}
 		for _, b := range broken {
-			aside.WriteString(b.text + "\n")
+			aside = append(aside, b.text)
 			isBroken[b.Number] = true
 		}
-		if err := safefile.Replace(db.root, BrokenLines, []byte(aside.String()), 0o600); err != nil {
+		if err := db.writeLines(BrokenLines, aside); err != nil {
 			return nil, err
 		}
 		var kept []string
