@@ -199,7 +199,7 @@ func (p *Presence) flushWithin(ctx context.Context) error {
 	if len(news) == 0 {
 		return nil
 	}
-	err := p.write(ctx, func(stats map[string]Status) { maps.Copy(stats, news) })
+	err := p.write(ctx, news)
 	if err == nil {
 		return nil
 	}
@@ -210,8 +210,8 @@ func (p *Presence) flushWithin(ctx context.Context) error {
 	return err
 }
 
-// write changes the file. Users who are gone go.
-func (p *Presence) write(ctx context.Context, change func(map[string]Status)) error {
+// write puts news into the file. Users who are gone go.
+func (p *Presence) write(ctx context.Context, news map[string]Status) error {
 	return p.db.locked(ctx, func() error {
 		s, err := p.db.load()
 		if err != nil {
@@ -221,7 +221,7 @@ func (p *Presence) write(ctx context.Context, change func(map[string]Status)) er
 		if err != nil {
 			return err
 		}
-		change(stats)
+		maps.Copy(stats, news)
 		var lines []string
 		for _, r := range s.records {
 			if st, ok := stats[r.Name.String()]; ok {
