@@ -1,6 +1,7 @@
 package userdb
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -62,18 +63,8 @@ func (db *DB) NewInvite(ctx context.Context, ttl time.Duration, note string) (co
 	if err != nil {
 		return "", err
 	}
-	return strings.Join(slices.Collect(groups(code)), "-"), nil
-}
-
-// groups cuts a code into pieces that can be read aloud.
-func groups(code string) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for ; code != ""; code = code[codeGroup:] {
-			if !yield(code[:codeGroup]) {
-				return
-			}
-		}
-	}
+	groups := slices.Collect(slices.Chunk([]byte(code), codeGroup)) // which can be read aloud
+	return string(bytes.Join(groups, []byte("-"))), nil
 }
 
 // hashCode is the hash of a code as people type it: case, hyphens and spaces do
