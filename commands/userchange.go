@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -122,8 +121,7 @@ func runUserRemove(o operator, name userdb.Name) error {
 // checkNobodys returns an error for a name whose mail is that of a user with
 // another name: what the original left under an address is a bare name's.
 func (o operator) checkNobodys(name userdb.Name) error {
-	local, _, _ := strings.Cut(name.String(), "@")
-	bare, err := userdb.ParseName(local)
+	bare, err := userdb.ParseName(name.Local())
 	if err != nil {
 		return err
 	}

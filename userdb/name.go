@@ -124,6 +124,9 @@ func (n Name) String() string {
 	return n.local + "@" + n.domain
 }
 
+// Local is the local part: all of a bare name.
+func (n Name) Local() string { return n.local }
+
 // Domain is what follows the "@"; "" in a bare name.
 func (n Name) Domain() string { return n.domain }
 

@@ -152,7 +152,7 @@ func notAllowed(methods string) answer {
 func (h *handler) keys(name string, log *slog.Logger) answer {
 	var found userdb.Record
 	if n, err := userdb.ParseName(name); err == nil {
-		if found, _, err = h.find(n.String()); err != nil {
+		if found, _, err = h.Users.Find(n.Local(), n.Domain()); err != nil {
 			log.Error("keys", "user", name, "err", err)
 			return textAnswer(http.StatusInternalServerError, "trouble on our side, try again later")
 		}

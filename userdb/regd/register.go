@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"strings"
 
 	"xm/hybrid"
 	"xm/internal/line"
@@ -184,7 +183,7 @@ func (h *handler) add(ctx context.Context, o order) error {
 
 // change changes or removes a user, if the key on record vouches for it.
 func (h *handler) change(ctx context.Context, o order) (done string, err error) {
-	found, known, err := h.find(o.name.String())
+	found, known, err := h.Users.Find(o.name.Local(), o.name.Domain())
 	if err != nil {
 		return "", err
 	}
@@ -239,13 +238,4 @@ func (o order) apply(r userdb.Record) userdb.Record {
 		r.Keys = []byte(o.Keys)
 	}
 	return r
-}
-
-// find finds the user who receives mail under a name.
-func (h *handler) find(name string) (userdb.Record, bool, error) {
-	local, domain := name, ""
-	if at := strings.LastIndexByte(name, '@'); at >= 0 {
-		local, domain = name[:at], name[at+1:]
-	}
-	return h.Users.Find(local, domain)
 }
