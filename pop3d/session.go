@@ -3,7 +3,6 @@ package pop3d
 import (
 	"crypto/tls"
 	"log/slog"
-	"slices"
 	"strings"
 
 	"xm/internal/line"
@@ -115,10 +114,6 @@ var commands = map[string]command{
 	"RSET": {transaction, 0, 0, (*session).rset},
 }
 
-// foreign are the verbs of HTTP. Somebody made a browser talk to us, and what
-// follows is not meant for us either (ALPACA, and the like before it).
-var foreign = []string{"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI"}
-
 func (s *session) dispatch(text string) reply {
 	verb, rest, hasRest := strings.Cut(text, " ")
 	verb = strings.ToUpper(verb) // RFC 1939, section 3: in any case
@@ -134,7 +129,7 @@ func (s *session) dispatch(text string) reply {
 		s.verb = verb
 	}
 	switch {
-	case !known && slices.Contains(foreign, verb):
+	case line.IsHTTP(verb):
 		line.Abuse(s.log(), "HTTP")
 		return reply{text: "this is not a web server", close: true}
 	case s.drop == nil && s.commands > maxCommands:

@@ -248,10 +248,6 @@ func init() { // not a literal: help, which is in the table, reads it
 // that the server knows what it does not do (section 4.2.4).
 var notOffered = []string{"EXPN", "SEND", "SOML", "SAML", "TURN"}
 
-// foreign are the verbs of HTTP. Somebody made a browser talk to us, and what
-// follows is not meant for us either (ALPACA, and the like before it).
-var foreign = []string{"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI"}
-
 // isBDAT reports whether a line that can't be read was meant to be a BDAT: its
 // octets follow, and must not be taken for commands.
 func isBDAT(text string) bool { return len(text) >= 4 && strings.EqualFold(text[:4], "BDAT") }
@@ -266,7 +262,7 @@ func (s *session) dispatch(text string) reply {
 		s.verb = verb
 	}
 	switch {
-	case slices.Contains(foreign, verb):
+	case line.IsHTTP(verb):
 		line.Abuse(s.log, "HTTP")
 		return reply{421, "4.7.0", "This is not a web server", true}
 	case slices.Contains(notOffered, verb):

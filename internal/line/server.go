@@ -209,6 +209,13 @@ func (s *Server) logBusy(c *Conn, err error) {
 // them: whoever reads the log to block addresses relies on it (scripts/fail2ban).
 func Abuse(log *slog.Logger, reason string) { log.Warn("abuse", "reason", reason) }
 
+// httpVerbs begin what a browser sends that somebody made talk to us. What follows is
+// not meant for us either (ALPACA, and the like before it).
+var httpVerbs = []string{"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI"}
+
+// IsHTTP reports whether a verb, in capitals, is one of HTTP: the session is to end.
+func IsHTTP(verb string) bool { return slices.Contains(httpVerbs, verb) }
+
 func contains(nets []netip.Prefix, a netip.Addr) bool {
 	return slices.ContainsFunc(nets, func(p netip.Prefix) bool { return p.Contains(a) })
 }
