@@ -1,7 +1,6 @@
 package pop3d
 
 import (
-	"crypto/tls"
 	"log/slog"
 	"strings"
 
@@ -41,10 +40,7 @@ type known struct {
 // log makes a logger, as most sessions have next to nothing to say, and many are
 // open.
 func (s *session) log() *slog.Logger {
-	log := s.srv.Log.With("session", s.conn.ID, "peer", s.conn.Peer())
-	if t := s.conn.TLS(); t != nil {
-		log = log.With("tls", tls.VersionName(t.State.Version))
-	}
+	log := s.conn.Logger(s.srv.Log)
 	if s.owner != "" {
 		log = log.With("user", s.owner)
 	}

@@ -1,7 +1,6 @@
 package smtpd
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -47,10 +46,7 @@ func newSession(srv *Server, conn *line.Conn) *session {
 func (s *session) forget() {
 	s.reset()
 	s.known = known{}
-	s.log = s.srv.Log.With("session", s.conn.ID, "peer", s.conn.Peer())
-	if t := s.conn.TLS(); t != nil {
-		s.log = s.log.With("tls", tls.VersionName(t.State.Version))
-	}
+	s.log = s.conn.Logger(s.srv.Log)
 }
 
 // reset ends the transaction, if there is one.

@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -94,6 +95,15 @@ func addrOf(a net.Addr) netip.Addr {
 		return tcp.AddrPort().Addr().Unmap().WithZone("") // which is in no netip.Prefix
 	}
 	return netip.Addr{}
+}
+
+// Logger adds to log which session it is, with whom, and under which TLS.
+func (c *Conn) Logger(log *slog.Logger) *slog.Logger {
+	log = log.With("session", c.ID, "peer", c.peer)
+	if c.tls != nil {
+		log = log.With("tls", tls.VersionName(c.tls.State.Version))
+	}
+	return log
 }
 
 // Context ends with the connection.

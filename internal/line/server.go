@@ -196,7 +196,7 @@ func (s *Server) session(c *Conn) {
 
 // logBusy tells whose fault it is that there are too many connections.
 func (s *Server) logBusy(c *Conn, err error) {
-	log := s.Log.With("session", c.ID, "peer", c.peer)
+	log := c.Logger(s.Log)
 	if err == errPerAddr {
 		Abuse(log, err.Error())
 		return
@@ -205,7 +205,7 @@ func (s *Server) logBusy(c *Conn, err error) {
 }
 
 // Abuse logs what a peer does that nobody needs to do. log has service, session
-// and peer already, in that order, and nothing else that a peer can choose before
+// and peer already, in that order (Conn.Logger), and nothing else that a peer can choose before
 // them: whoever reads the log to block addresses relies on it (scripts/fail2ban).
 func Abuse(log *slog.Logger, reason string) { log.Warn("abuse", "reason", reason) }
 

@@ -130,7 +130,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 const tlsHandshake = 0x16
 
 func (h *handler) handle(c *line.Conn) {
-	log := h.Log.With("session", c.ID, "peer", c.Peer())
+	log := c.Logger(h.Log)
 	in, err := c.Input(timeout)
 	if err == nil && c.CanStartTLS() && first(in) == tlsHandshake {
 		if err = c.AcceptTLS(); err == nil {
