@@ -187,11 +187,11 @@ func parseQuoted(s string) (local, rest string, err error) {
 // 4.1.3).
 func parseDomain(s string) (domain, rest string, err error) {
 	if strings.HasPrefix(s, "[") {
-		end := strings.IndexByte(s, ']')
-		if end < 0 || !isLiteral(s[1:end]) {
+		end := strings.IndexByte(s, ']') + 1
+		if _, ok := parseLiteral(s[:end]); !ok {
 			return "", "", errDomain
 		}
-		return s[:end+1], s[end+1:], nil
+		return s[:end], s[end:], nil
 	}
 	end := strings.IndexFunc(s, func(r rune) bool { return r != '.' && !isDomainChar(r) })
 	if end < 0 {
@@ -202,11 +202,6 @@ func parseDomain(s string) (domain, rest string, err error) {
 		return "", "", errDomain
 	}
 	return domain, rest, nil
-}
-
-func isLiteral(s string) bool {
-	_, ok := parseLiteral("[" + s + "]")
-	return ok
 }
 
 // parseLiteral reads "[192.0.2.1]" or "[IPv6:2001:db8::1]".
