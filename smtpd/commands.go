@@ -82,10 +82,10 @@ func (s *session) handshake() bool {
 
 func (s *session) rset(string) reply {
 	s.reset()
-	return reply{250, "2.0.0", "OK", false}
+	return done
 }
 
-func (s *session) noop(string) reply { return reply{250, "2.0.0", "OK", false} }
+func (s *session) noop(string) reply { return done }
 
 // vrfy does not tell who exists (RFC 5321, section 7.3).
 func (s *session) vrfy(string) reply {

@@ -88,7 +88,7 @@ func parseBDAT(arg string) (size int64, last, ok bool) {
 func (s *session) beginChunk() reply {
 	switch {
 	case !s.greeted:
-		return reply{503, "5.5.1", "Send HELO or EHLO first", false}
+		return notGreeted
 	case s.tx != nil && s.tx.broken:
 		return reply{503, "5.5.1", "A chunk before failed: send RSET", false}
 	case s.tx != nil && s.tx.message != nil:
@@ -157,7 +157,7 @@ func (s *session) judge(err error) reply {
 	var refused refusal
 	switch {
 	case err == nil:
-		return reply{250, "2.0.0", "OK", false}
+		return done
 	case errors.As(err, &refused):
 		return refused.reply
 	case errors.Is(err, line.ErrTooLarge):

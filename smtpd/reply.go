@@ -42,6 +42,8 @@ func (r reply) line() string {
 
 // Replies that several commands give.
 var (
+	done           = reply{250, "2.0.0", "OK", false}
+	notGreeted     = reply{503, "5.5.1", "Send HELO or EHLO first", false}
 	badSequence    = reply{503, "5.5.1", "Send MAIL first", false}
 	cutOff         = reply{421, "4.4.2", "The message was cut off", true}
 	hasTransaction = reply{503, "5.5.1", "Not during a transaction: RSET ends it", false}

@@ -272,7 +272,7 @@ func (s *session) dispatch(text string) reply {
 	case arg == "" && cmd.arg == required, arg != "" && cmd.arg == none:
 		return reply{501, "5.5.4", "Syntax: " + cmd.syntax, false}
 	case cmd.greeted && !s.greeted:
-		return reply{503, "5.5.1", "Send HELO or EHLO first", false}
+		return notGreeted
 	}
 	return cmd.run(s, arg)
 }
