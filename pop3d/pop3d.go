@@ -100,11 +100,7 @@ type Server struct {
 // Serve accepts connections from l until ctx is done, and lets the sessions that
 // are logged in go on for a while. See line.Server.Serve.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	return s.lines().Serve(ctx, l)
-}
-
-func (s *Server) lines() *line.Server {
-	return &line.Server{
+	return (&line.Server{
 		Handle:      func(c *line.Conn) { (&session{srv: s, conn: c}).run() },
 		Busy:        "-ERR [" + sysTemp + "] too many connections, try again later",
 		Limits:      s.Limits,
@@ -115,5 +111,5 @@ func (s *Server) lines() *line.Server {
 		ReadBuffer:  readBuffer,
 		Observer:    s.Observer,
 		Log:         s.Log,
-	}
+	}).Serve(ctx, l)
 }
