@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -30,26 +29,8 @@ type system struct {
 	dir  string
 	cmd  *exec.Cmd
 	addr map[string]string // of each service
-	log  *sharedBuffer     // complete once the process has ended
+	log  *linetest.Log     // complete once the process has ended
 	done chan struct{}
-}
-
-// sharedBuffer is a buffer that is written to and read at once.
-type sharedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *sharedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *sharedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 // startSystem runs xm serve on free ports, with its files in dir/data and
@@ -57,7 +38,7 @@ func (b *sharedBuffer) String() string {
 // to its beginning, the others into [login] and behind it.
 func startSystem(t *testing.T, dir string, settings ...string) *system {
 	t.Helper()
-	s := &system{t: t, dir: dir, addr: map[string]string{}, log: &sharedBuffer{}, done: make(chan struct{})}
+	s := &system{t: t, dir: dir, addr: map[string]string{}, log: &linetest.Log{}, done: make(chan struct{})}
 	hostname := ""
 	if len(settings) > 0 && strings.HasPrefix(settings[0], "hostname") {
 		hostname, settings = settings[0], settings[1:]

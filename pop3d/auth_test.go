@@ -2,7 +2,6 @@ package pop3d
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/base64"
@@ -12,12 +11,12 @@ import (
 	"net"
 	"net/netip"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"xm/internal/line"
+	"xm/internal/line/linetest"
 	"xm/internal/sasl"
 )
 
@@ -307,7 +306,7 @@ func TestFailureDelay(t *testing.T) {
 
 // No log has what authenticates, at any level, whatever the client does with it.
 func TestNoCredentialsInTheLog(t *testing.T) {
-	var log lockedBuffer // sessions may still end
+	var log linetest.Log
 	s, _ := newServer()
 	s.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug - 100}))
 	addr := serve(t, s, asIs)
@@ -380,27 +379,9 @@ type panics struct{ testUsers }
 
 func (panics) Authenticate(context.Context, string, string) (string, bool, error) { panic("a bug") }
 
-// lockedBuffer is a log that is read while sessions end.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // A panic in a login ends that session alone.
 func TestPanicInLogin(t *testing.T) {
-	var log lockedBuffer
+	var log linetest.Log
 	s, _ := newServer()
 	s.Users, s.Log = panics{}, slog.New(slog.NewTextHandler(&log, nil))
 	addr := serve(t, s, asIs)

@@ -2,7 +2,6 @@ package smtpd
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/base64"
@@ -297,7 +296,7 @@ func serveInBubble(t *testing.T, s *Server) (pipe *linetest.Pipe, stop func()) {
 
 // No log has what authenticates, at any level, whatever the client does with it.
 func TestNoCredentialsInTheLog(t *testing.T) {
-	var log bytes.Buffer
+	var log linetest.Log
 	s, _ := newServer()
 	s.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug - 100}))
 	config := addCertificate(t, s)

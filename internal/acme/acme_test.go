@@ -21,6 +21,7 @@ import (
 	rfc8555 "golang.org/x/crypto/acme"
 
 	"xm/internal/disk"
+	"xm/internal/line/linetest"
 )
 
 const (
@@ -29,29 +30,11 @@ const (
 	lifetime  = 90 * 24 * time.Hour
 )
 
-// journal is a log that is written and read at once.
-type journal struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.buf.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.buf.String()
-}
-
 // attempts are those of a Manager, as a stub sees them.
 type attempts struct {
 	*Manager
 	t     *testing.T
-	log   *journal
+	log   *linetest.Log
 	start time.Time
 	made  []time.Duration // since the start
 	keys  []crypto.PublicKey
@@ -62,7 +45,7 @@ type attempts struct {
 // manage opens a directory for a Manager whose attempts are noted.
 func manage(t *testing.T, dir string) *attempts {
 	t.Helper()
-	log := &journal{}
+	log := &linetest.Log{}
 	m, err := Open(Settings{Dir: dir, URL: authority, SelfSigned: selfSigned, Log: slog.New(slog.NewTextHandler(log, nil))})
 	if err != nil {
 		t.Fatal(err)

@@ -16,12 +16,12 @@ import (
 )
 
 // asking makes a Manager for an authority that asks it.
-func asking(t *testing.T) (*Manager, *fakeCA, *journal) {
+func asking(t *testing.T) (*Manager, *fakeCA, *linetest.Log) {
 	t.Helper()
 	authority := newFakeCA(t)
 	roots := x509.NewCertPool()
 	roots.AddCert(authority.Certificate())
-	log := &journal{}
+	log := &linetest.Log{}
 	m, err := Open(Settings{Dir: t.TempDir(), URL: authority.URL + "/directory", Roots: roots, SelfSigned: selfSigned, Log: slog.New(slog.NewTextHandler(log, nil))})
 	if err != nil {
 		t.Fatal(err)
