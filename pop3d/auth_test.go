@@ -283,7 +283,7 @@ func TestFailureDelay(t *testing.T) {
 		s, _ := newServer()
 		s.FailureDelay = 3 * time.Second
 		s.Proxies = nil
-		pipe, stop := serveInBubble(t, s)
+		pipe, stop := linetest.ServePipe(t, s.Serve)
 		for _, response := range []string{"biwsbj1hbGljZSxyPXJPcHJOR2Z3RWJlUldnYk5FcWtv", "biwsbj1ub2JvZHkscj1yT3ByTkdmd0ViZVJXZ2JORXFrbw=="} {
 			c := newClient(t, pipe.Dial())
 			c.must("+OK", "")

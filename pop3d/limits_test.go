@@ -19,21 +19,6 @@ import (
 	"xm/internal/line/linetest"
 )
 
-// serveInBubble serves on a pipe. stop must be called before the bubble ends.
-func serveInBubble(t *testing.T, s *Server) (pipe *linetest.Pipe, stop func()) {
-	t.Helper()
-	pipe = linetest.NewPipe()
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- s.Serve(ctx, pipe) }()
-	return pipe, func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	}
-}
-
 // withLogin makes a pipe's peer, which has no address, one that may log in.
 func withLogin(t *testing.T, s *Server) (begin func(*client, string)) {
 	config := addCertificate(t, s)
@@ -56,7 +41,7 @@ func TestAutologout(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s, mail := newServer()
 				begin := withLogin(t, s)
-				pipe, stop := serveInBubble(t, s)
+				pipe, stop := linetest.ServePipe(t, s.Serve)
 				c := newClient(t, pipe.Dial())
 				if len(commands) > 0 && commands[0] == "LOGIN" {
 					begin(c, "alice@localhost.com")
@@ -88,7 +73,7 @@ func TestAutologout(t *testing.T) {
 func TestSlowCommand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := newServer()
-		pipe, stop := serveInBubble(t, s)
+		pipe, stop := linetest.ServePipe(t, s.Serve)
 		c := newClient(t, pipe.Dial())
 		c.must("+OK", "")
 		began := time.Now()
@@ -113,7 +98,7 @@ func TestSlowReader(t *testing.T) {
 		s, mail := newServer()
 		mail.put("alice@localhost.com", strings.Repeat("a line of the message\r\n", 100_000))
 		begin := withLogin(t, s)
-		pipe, stop := serveInBubble(t, s)
+		pipe, stop := linetest.ServePipe(t, s.Serve)
 		c := newClient(t, pipe.Dial())
 		begin(c, "alice@localhost.com")
 		fmt.Fprint(c, "RETR 1\r\n")
@@ -157,7 +142,7 @@ func TestStop(t *testing.T) {
 		s, mail := newServer()
 		mail.put("bob", "x\r\n")
 		begin := withLogin(t, s)
-		pipe, stop := serveInBubble(t, s)
+		pipe, stop := linetest.ServePipe(t, s.Serve)
 		idle, deleting := newClient(t, pipe.Dial()), newClient(t, pipe.Dial())
 		begin(idle, "carol")
 		begin(deleting, "bob")
@@ -283,7 +268,7 @@ func TestOthersAreServed(t *testing.T) {
 	s.Limits = &line.Limits{MaxPerAddr: 2 * idle} // a pipe has no address
 	mail.put("bob", "x\r\n")
 	begin := withLogin(t, s)
-	pipe, stop := serveInBubble(t, s)
+	pipe, stop := linetest.ServePipe(t, s.Serve)
 	var all []net.Conn
 	for range idle {
 		c := newClient(t, pipe.Dial())

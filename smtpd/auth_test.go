@@ -212,7 +212,7 @@ func TestLoginsAtOnce(t *testing.T) {
 		config := addCertificate(t, s)
 		gate := make(chan struct{})
 		s.Users, s.Logins, s.Proxies = gatedUsers{gate: gate}, &sasl.Limiter{}, localProxies
-		pipe, stop := serveInBubble(t, s)
+		pipe, stop := linetest.ServePipe(t, s.Serve)
 		var clients []*client
 		for range sasl.DefaultMaxParallel + 6 {
 			c := newClient(t, pipe.Dial())
@@ -248,7 +248,7 @@ func TestFailureDelay(t *testing.T) {
 		s, _ := newServer()
 		s.FailureDelay = 3 * time.Second
 		s.Users = slowUsers{}
-		pipe, stop := serveInBubble(t, s)
+		pipe, stop := linetest.ServePipe(t, s.Serve)
 		scram := "biwsbj1hbGljZSxyPXJPcHJOR2Z3RWJlUldnYk5FcWtv" // n,,n=alice,r=...
 		for _, exchange := range [][]string{
 			{"AUTH PLAIN", plain("alice", "wrong")},
@@ -277,21 +277,6 @@ type slowUsers struct{ testUsers }
 func (u slowUsers) Authenticate(ctx context.Context, login, password string) (string, bool, error) {
 	time.Sleep(time.Second)
 	return u.testUsers.Authenticate(ctx, login, password)
-}
-
-// serveInBubble serves on a pipe. stop must be called before the bubble ends.
-func serveInBubble(t *testing.T, s *Server) (pipe *linetest.Pipe, stop func()) {
-	t.Helper()
-	pipe = linetest.NewPipe()
-	ctx, cancel := newContext()
-	done := make(chan error, 1)
-	go func() { done <- s.Serve(ctx, pipe) }()
-	return pipe, func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	}
 }
 
 // No log has what authenticates, at any level, whatever the client does with it.

@@ -2,7 +2,6 @@ package smtpd
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -15,10 +14,6 @@ import (
 
 	"xm/internal/line/linetest"
 )
-
-func newContext() (context.Context, context.CancelFunc) {
-	return context.WithCancel(context.Background())
-}
 
 // The timeouts, at their real values.
 func TestTimeouts(t *testing.T) {
@@ -43,7 +38,7 @@ func TestTimeouts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s, mail := newServer()
-				pipe, stop := serveInBubble(t, s)
+				pipe, stop := linetest.ServePipe(t, s.Serve)
 				conn := pipe.Dial()
 				began := time.Now()
 				var wg sync.WaitGroup
@@ -228,7 +223,7 @@ func FuzzSession(f *testing.F) {
 		s, mail := newServer()
 		var log bytes.Buffer
 		s.Log = slog.New(slog.NewTextHandler(&log, nil))
-		pipe, stop := serveInBubble(t, s)
+		pipe, stop := linetest.ServePipe(t, s.Serve)
 		conn := pipe.Dial()
 		go func() {
 			conn.Write(input)
@@ -256,7 +251,7 @@ func FuzzSession(f *testing.F) {
 // Idle sessions, and senders who take for ever, keep nobody else waiting.
 func TestOthersAreServed(t *testing.T) {
 	s, mail := newServer()
-	pipe, stop := serveInBubble(t, s)
+	pipe, stop := linetest.ServePipe(t, s.Serve)
 	var idle []net.Conn
 	for i := range idleSessions {
 		c := newClient(t, pipe.Dial())

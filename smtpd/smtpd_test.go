@@ -306,7 +306,7 @@ func TestStopInTransaction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, mail := newServer()
 		pipe := linetest.NewPipe()
-		ctx, cancel := newContext()
+		ctx, cancel := context.WithCancel(context.Background())
 		done := make(chan error, 1)
 		go func() { done <- s.Serve(ctx, pipe) }()
 		c, login := newClient(t, pipe.Dial()), newClient(t, pipe.Dial())
@@ -338,7 +338,7 @@ func TestStopInTransaction(t *testing.T) {
 func TestStopCutsOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, mail := newServer()
-		pipe, stop := serveInBubble(t, s)
+		pipe, stop := linetest.ServePipe(t, s.Serve)
 		const envelope = "MAIL FROM:<>\r\nRCPT TO:<alice@localhost>\r\n"
 		var wg sync.WaitGroup
 		for say, want := range map[string]string{

@@ -1,8 +1,10 @@
 package linetest
 
 import (
+	"context"
 	"net"
 	"sync"
+	"testing"
 	"time"
 )
 
@@ -16,6 +18,22 @@ type Pipe struct {
 
 // NewPipe returns a listener that accepts what Dial makes.
 func NewPipe() *Pipe { return &Pipe{conns: make(chan net.Conn), closed: make(chan struct{})} }
+
+// ServePipe serves on a pipe. stop ends that; where the test is in a bubble, it has to be
+// called in it.
+func ServePipe(t *testing.T, serve func(context.Context, net.Listener) error) (pipe *Pipe, stop func()) {
+	t.Helper()
+	pipe = NewPipe()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- serve(ctx, pipe) }()
+	return pipe, func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
 
 // Dial returns the client's end of a new connection, from and to this machine.
 func (p *Pipe) Dial() net.Conn {
