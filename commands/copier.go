@@ -49,8 +49,8 @@ func (b *copier) publish(dir string, fill func(dir string) error) error {
 	return disk.At(parent).Sync()
 }
 
-// durably makes all that fill writes durable, below a directory. That is opened before: a
-// file is told of the errors that were met since.
+// durably makes durable what fill writes below a directory. That is opened before: a
+// sync reports the errors since its file was opened, and no others.
 func durably(dir string, fill func() error) error {
 	d, err := os.Open(dir)
 	if err != nil {

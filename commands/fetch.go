@@ -111,8 +111,8 @@ func identify(list []mailclient.Listing, local *localMail) (all []incoming, err 
 	return all, nil
 }
 
-// fetchAll fetches what is new. left counts what the server does not give: that
-// keeps nobody from the rest.
+// fetchAll fetches what is new. left counts the messages that the server does not
+// give: the others are fetched all the same.
 func fetchAll(c *cli.Context, a account, p *mailclient.POP3, list []incoming, local *localMail) (left int, err error) {
 	var wanted []incoming
 	for _, m := range list {
@@ -196,8 +196,8 @@ func addDecrypted(local *localMail, m incoming, l *letter) (problem, err error) 
 	return nil, local.add(m, write)
 }
 
-// deleteFetched marks what was downloaded long enough ago. left counts what the server
-// does not delete: that keeps none of the others there.
+// deleteFetched marks what was downloaded long enough ago. left counts the messages that
+// the server does not delete: the others are deleted all the same.
 func deleteFetched(c *cli.Context, p *mailclient.POP3, list []incoming, local *localMail) (left int, err error) {
 	if !c.IsSet("keep") {
 		return 0, nil

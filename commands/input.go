@@ -77,7 +77,8 @@ func inputOfBytes(message []byte) input {
 	return input{bytes.NewReader(message), int64(len(message)), func() error { return nil }}
 }
 
-// regularFile never waits for long, so it is enough to ask before each read.
+// regularFile never waits for long: to look for an interruption before each read is
+// enough.
 type regularFile struct {
 	*os.File
 	ctx context.Context

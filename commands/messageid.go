@@ -15,8 +15,8 @@ const (
 	shortID  = 6
 )
 
-// messageID names a message by what the server calls it for ever. It is made of
-// letters alone, so that it is no number.
+// messageID makes an id of a message's unique-id, which the server never changes. It
+// has letters alone, so that it can't be taken for a number.
 func messageID(uid string) string {
 	if uid == "" {
 		return "" // the server has no names for messages

@@ -41,14 +41,14 @@ type outgoing struct {
 }
 
 // draftField names, in the first line of a draft, those that it is still to be
-// sent to. plainField does in a draft that goes as it is, whatever is in it: it may hold
-// a payload that somebody else made.
+// sent to. plainField does so in a draft that is not encrypted. That can't be told by
+// the content, which may hold a payload that somebody else made.
 const (
 	draftField = "Xm-Send-To"
 	plainField = "Xm-Send-Plain-To"
 )
 
-// errNotKept says that a message is lost to this process.
+// errNotKept says that not even a draft is left of a message.
 var errNotKept = errors.New("the message could not be kept in a draft")
 
 // deliver sends the message. What could not be sent to everybody is kept in a

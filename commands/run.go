@@ -60,7 +60,7 @@ func runServers(c *cli.Context, main string, services []service) error {
 	}
 	hup := make(chan os.Signal, 1)
 	signal.Ignore(syscall.SIGPIPE) // whoever reads the log may go, and the mail goes on
-	signal.Ignore(syscall.SIGHUP)  // main has it for the end
+	signal.Ignore(syscall.SIGHUP)  // from main, which would end at it
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
 

@@ -91,8 +91,8 @@ type host struct {
 	counts  *metrics.Store
 }
 
-// usersFresh is how long the servers do without another look at users.txt: less than
-// it takes anybody to change it and to start a program that could tell.
+// usersFresh is how long the servers do without another look at users.txt. It is so
+// short that nobody can change the file, and then ask a server, in less.
 const usersFresh = time.Millisecond
 
 // openHost opens the files of the servers. obtained is as in host.
@@ -154,7 +154,7 @@ func (h *host) loadCertificate() error {
 	certFile, keyFile := certificateFiles(h.cfg)
 	cert, err := line.LoadCertificate(certFile, keyFile, h.log)
 	if h.cfg.TLS.ACME && err != nil && h.obtained == nil {
-		return nil // no server, but doctor, which says it
+		return nil // this is doctor, which reports it itself
 	}
 	if err != nil {
 		return err

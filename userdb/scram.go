@@ -98,7 +98,7 @@ func (db *DB) decoyVerifier(login string) (Verifier, error) {
 	return Verifier{"", db.iterations, salt, keys[:sha256.Size], keys[sha256.Size:]}, nil
 }
 
-// decoySalt is the salt that a login has which has no other.
+// decoySalt makes up the salt of a login that has no SCRAM record: always the same.
 func (db *DB) decoySalt(login string) ([]byte, error) {
 	key, err := db.decoyKey()
 	if err != nil {

@@ -28,7 +28,7 @@ type snapshot struct {
 	withAliases []setting          // those that have some, in the file's order
 	aliases     aliases            // those of the config, and the users' own
 	versions    map[string]version // of each file
-	looked      atomic.Int64       // at the files, when they were of these versions last; by sinceStart
+	looked      atomic.Int64       // when the files were last seen to be of these versions; by sinceStart
 }
 
 // lost is a user whose line can't be read.

@@ -8,8 +8,8 @@ import (
 	"xm/internal/disk"
 )
 
-// claims are the names that are not free, by what they look like: those that
-// stand in the way of some wanted ones, which are keys from the start.
+// claims are the names that stand in the way of some wanted ones. The keys are the
+// looks of the wanted names; names that have none of these looks are not kept.
 type claims struct {
 	db *DB
 	by map[string][]claim

@@ -109,8 +109,8 @@ func (m *Manager) authorize(ctx context.Context, client *rfc8555.Client, url str
 	return err
 }
 
-// transport is the default one, but that it resolves names without the C
-// library, whose modules for that the sandbox may keep from being loaded.
+// transport is like Go's default one, except that names are resolved without the C
+// library: the sandbox may keep its modules from being loaded.
 func (m *Manager) transport() *http.Transport {
 	dialer := &net.Dialer{Timeout: requestTime, Resolver: &net.Resolver{PreferGo: true}}
 	return &http.Transport{

@@ -37,7 +37,7 @@ type Body struct {
 	tooLarge  bool
 	outOfStep bool
 	err       error
-	more      func() *bufio.Reader // what to read on from when all was read; nil for in
+	more      func() *bufio.Reader // gives the reader to go on with when in is empty; nil keeps in
 	done      func()
 }
 

@@ -55,7 +55,7 @@ type Conn struct {
 	expires     time.Time
 	peer, local netip.Addr
 	in          *bufio.Reader
-	small       *bufio.Reader // what in is otherwise; nil while it is that
+	small       *bufio.Reader // what in was before it became a wide one; else nil
 	filled      bool          // the last read has filled its buffer
 	out         *bufio.Writer // nil while there is nothing to send
 	readTimeout time.Duration // for each read; 0 leaves the deadline alone

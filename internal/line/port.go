@@ -14,7 +14,7 @@ import (
 // settings change. Connections that come meanwhile wait.
 type Port struct {
 	net.Listener
-	wait interface{ SetDeadline(time.Time) error } // the same
+	wait interface{ SetDeadline(time.Time) error } // the Listener
 
 	mu   sync.Mutex
 	last *turn

@@ -8,8 +8,8 @@ import (
 )
 
 var (
-	// ErrServer is matched by what a server can't have sent that knows the
-	// password and keeps to the mechanism.
+	// ErrServer is matched by the error for a message that no server sends that
+	// knows the password and keeps to the mechanism.
 	ErrServer = errors.New("the server does not authenticate as it should")
 	// ErrUnfinished: the server ended the exchange too early.
 	ErrUnfinished = errors.New("the exchange ended before the server proved that it knows the password")

@@ -82,7 +82,7 @@ func (l *Limiter) enter(addr netip.Addr) (peers []*peer, busy <-chan struct{}, e
 	l.expire()
 	for _, n := range networks(addr) {
 		p := l.peer(n.prefix)
-		defer l.release(p) // which was made in vain, perhaps
+		defer l.release(p) // if it was made here, and for nothing
 		left := n.share*cmp.Or(l.MaxFailures, DefaultMaxFailures) - p.failures
 		switch {
 		case left <= 0:
