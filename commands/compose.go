@@ -89,8 +89,8 @@ func writeBuffered(h *hidden, write func(io.Writer) error) error {
 
 // writeNewFile lets write make a private file, which appears when it is complete and
 // durable.
-func writeNewFile(dir *os.Root, name string, write func(io.Writer) error) error {
-	f, err := safefile.Create(disk.At(dir), name, 0o600)
+func writeNewFile(dir disk.Dir, name string, write func(io.Writer) error) error {
+	f, err := safefile.Create(dir, name, 0o600)
 	if err != nil {
 		return err
 	}

@@ -41,12 +41,12 @@ func (b *copier) publish(dir string, fill func(dir string) error) error {
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(tmp))
 	}
-	parent, err := os.OpenRoot(filepath.Dir(dir))
+	parent, err := disk.OpenDir(filepath.Dir(dir))
 	if err != nil {
 		return err
 	}
 	defer parent.Close()
-	return disk.At(parent).Sync()
+	return parent.Sync()
 }
 
 // durably makes durable what fill writes below a directory. That is opened before: a

@@ -280,12 +280,12 @@ func (s *setup) make(c *cli.Context, text string) (fingerprint string, err error
 
 // writeNew writes a file, which belongs to the owner of its directory.
 func writeNew(path string, data []byte, mode fs.FileMode) error {
-	root, err := os.OpenRoot(filepath.Dir(path))
+	root, err := disk.OpenDir(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
 	defer root.Close()
-	return safefile.WriteNew(disk.At(root), filepath.Base(path), data, mode)
+	return safefile.WriteNew(root, filepath.Base(path), data, mode)
 }
 
 // explain tells what there is now, and what to do next.

@@ -22,8 +22,8 @@ import (
 // writes. A message's file is "TIME.ID.xm", so that one whose line a crash has
 // prevented is found, too.
 type localMail struct {
-	root    *os.Root
-	state   *os.File
+	root    disk.Dir
+	state   disk.File
 	fetched map[string]download
 }
 
@@ -40,7 +40,7 @@ func openLocal(dir string) (*localMail, error) {
 			return nil, err
 		}
 	}
-	root, err := os.OpenRoot(dir)
+	root, err := disk.OpenDir(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +106,7 @@ func (l *localMail) hasOfOtherSize(id string, octets int64) bool {
 
 // loadNames finds messages that were stored, but not noted.
 func (l *localMail) loadNames(sub string) error {
-	entries, err := disk.ReadDir(disk.At(l.root), sub)
+	entries, err := disk.ReadDir(l.root, sub)
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"xm/hybrid"
+	"xm/internal/disk"
 	"xm/internal/keyring"
 	"xm/internal/mailclient"
 	"xm/internal/message"
@@ -233,7 +233,7 @@ func (o *outgoing) keepDraft(to []recipient) (path string, err error) {
 	if err := safefile.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
-	root, err := os.OpenRoot(dir)
+	root, err := disk.OpenDir(dir)
 	if err != nil {
 		return "", err
 	}

@@ -146,11 +146,11 @@ func (p pipeWriter) Write(data []byte) (int, error) {
 }
 
 func newFile(name, path string, perm fs.FileMode, commit func(*safefile.File) error) (output, error) {
-	root, err := os.OpenRoot(filepath.Dir(path))
+	root, err := disk.OpenDir(filepath.Dir(path))
 	if err != nil {
 		return output{}, err
 	}
-	f, err := safefile.Create(disk.At(root), filepath.Base(path), perm)
+	f, err := safefile.Create(root, filepath.Base(path), perm)
 	if err != nil {
 		root.Close()
 		return output{}, err

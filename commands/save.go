@@ -18,7 +18,7 @@ import (
 
 // saver puts attachments into a directory, and nowhere else.
 type saver struct {
-	root *os.Root
+	root disk.Dir
 }
 
 // newSaver refuses the directory of the keys: a file there may be taken for
@@ -27,7 +27,7 @@ func newSaver(dir, keys string) (*saver, error) {
 	if err := safefile.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	root, err := os.OpenRoot(dir)
+	root, err := disk.OpenDir(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +50,7 @@ func (s *saver) save(a message.Attachment, content io.Reader) (path string, err 
 	if err != nil {
 		return "", err
 	}
-	f, err := safefile.Create(disk.At(s.root), name, 0o600)
+	f, err := safefile.Create(s.root, name, 0o600)
 	if err != nil {
 		return "", err
 	}

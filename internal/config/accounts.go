@@ -75,7 +75,7 @@ func ChangeAccounts(change func(*Accounts)) (path string, err error) {
 	if err := safefile.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
-	root, err := os.OpenRoot(dir)
+	root, err := disk.OpenDir(dir)
 	if err != nil {
 		return "", err
 	}
@@ -99,7 +99,7 @@ func ChangeAccounts(change func(*Accounts)) (path string, err error) {
 		return "", err
 	}
 	path = filepath.Join(dir, accountsFile)
-	if err := safefile.Replace(disk.At(root), accountsFile, text.Bytes(), 0o600); err != nil {
+	if err := safefile.Replace(root, accountsFile, text.Bytes(), 0o600); err != nil {
 		return "", fmt.Errorf("%s: %w", path, err)
 	}
 	return path, nil

@@ -115,27 +115,19 @@ func newDir(root *os.Root) (Dir, error) {
 	return dir{root, self, int(self.Fd())}, nil
 }
 
-// At gives the directory that root has open. The caller closes root.
-func At(root *os.Root) Dir { return dir{Root: root} }
-
 // dir is a real directory.
 type dir struct {
 	*os.Root
-	self *os.File // for what os.Root can't do; nil from At
+	self *os.File // for what os.Root can't do
 	fd   int      // self's
 }
 
-func (d dir) Close() error {
-	if d.self == nil {
-		return d.Root.Close()
-	}
-	return errors.Join(d.self.Close(), d.Root.Close())
-}
+func (d dir) Close() error { return errors.Join(d.self.Close(), d.Root.Close()) }
 
 func (d dir) Open(name string) (File, error) { return opened(d.Root.Open(name)) }
 
 func (d dir) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
-	if flag&os.O_EXCL != 0 && d.self != nil && isName(name) {
+	if flag&os.O_EXCL != 0 && isName(name) {
 		return d.create(name, flag, perm)
 	}
 	return opened(d.Root.OpenFile(name, flag, perm))
@@ -187,7 +179,7 @@ func (d dir) RenameTo(oldname string, to Dir, newname string) error {
 func between(op string, from dir, oldname string, to Dir, newname string, do func(from, to int) error) error {
 	there, ok := to.(dir)
 	err := fs.ErrInvalid
-	if ok && from.self != nil && there.self != nil && isName(oldname) && isName(newname) {
+	if ok && isName(oldname) && isName(newname) {
 		err = do(from.fd, there.fd)
 		runtime.KeepAlive(from.self)
 		runtime.KeepAlive(there.self)
@@ -202,23 +194,24 @@ func between(op string, from dir, oldname string, to Dir, newname string, do fun
 // Linux 6.13 a file whose times were asked for gets new ones with its next write, however
 // soon that is, and on some file systems each sync has to write them, too.
 func (d dir) Leads(name string, to fs.FileInfo) (bool, error) {
-	if d.self == nil {
-		st, err := d.Root.Stat(name)
-		return err == nil && os.SameFile(st, to), err
-	}
 	var st unix.Statx_t
 	err := retry(func() error { return unix.Statx(d.fd, name, 0, unix.STATX_INO, &st) })
 	runtime.KeepAlive(d.self)
 	switch err {
 	case nil:
 	case unix.ENOSYS, unix.EPERM: // what old kernels and sandboxes say to statx
-		there, err := d.Root.Stat(name)
-		return err == nil && os.SameFile(there, to), err
+		return d.leadsByStat(name, to)
 	default:
 		return false, &fs.PathError{Op: "statx", Path: name, Err: err}
 	}
 	sys, ok := to.Sys().(*syscall.Stat_t)
 	return ok && sys.Ino == st.Ino && uint64(sys.Dev) == unix.Mkdev(st.Dev_major, st.Dev_minor), nil
+}
+
+// leadsByStat is Leads without statx.
+func (d dir) leadsByStat(name string, to fs.FileInfo) (bool, error) {
+	st, err := d.Root.Stat(name)
+	return err == nil && os.SameFile(st, to), err
 }
 
 // SameFile is os.SameFile, for any Dir.
@@ -230,17 +223,7 @@ func SameFile(a, b fs.FileInfo) bool {
 
 func isName(s string) bool { return s != "" && s != "." && s != ".." && strings.IndexByte(s, '/') < 0 }
 
-func (d dir) Sync() error {
-	if d.self != nil {
-		return d.self.Sync()
-	}
-	f, err := d.Root.Open(".")
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.Sync()
-}
+func (d dir) Sync() error { return d.self.Sync() }
 
 // ReadFile returns the content of a file.
 func ReadFile(d Dir, name string) ([]byte, error) {

@@ -20,9 +20,6 @@ var errNoFile = errors.New("not a regular file")
 // OpenRead has one system call: os.Root has a dozen for a file in a Maildir, more
 // than all the rest of a RETR. A kernel without openat2 gets them for a path.
 func (d dir) OpenRead(path string, size int64) (io.ReadCloser, error) {
-	if d.self == nil {
-		return d.openRegular(path)
-	}
 	fd, err := openRead(d.fd, path)
 	runtime.KeepAlive(d.self)
 	switch {

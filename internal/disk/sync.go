@@ -32,9 +32,6 @@ var syncedWhole = []int64{unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRF
 
 // Mount has an answer since Linux 6.8.
 func (d dir) Mount() string {
-	if d.self == nil {
-		return ""
-	}
 	var st unix.Statx_t
 	err := retry(func() error { return unix.Statx(d.fd, "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID_UNIQUE, &st) })
 	runtime.KeepAlive(d.self)
@@ -45,9 +42,6 @@ func (d dir) Mount() string {
 }
 
 func (d dir) CanSyncAll() error {
-	if d.self == nil {
-		return errors.ErrUnsupported
-	}
 	var st unix.Statfs_t
 	err := retry(func() error { return unix.Fstatfs(d.fd, &st) })
 	runtime.KeepAlive(d.self)
@@ -58,9 +52,6 @@ func (d dir) CanSyncAll() error {
 }
 
 func (d dir) SyncAll() error {
-	if d.self == nil {
-		return errors.ErrUnsupported
-	}
 	err := retry(func() error { return unix.Syncfs(d.fd) })
 	runtime.KeepAlive(d.self)
 	return os.NewSyscallError("syncfs", err)

@@ -13,9 +13,6 @@ import (
 // CreateUnnamed is open(2) with O_TMPFILE. Where the kernel or the file system has
 // no such thing, they say so in different ways.
 func (d dir) CreateUnnamed(perm fs.FileMode) (File, error) {
-	if d.self == nil {
-		return nil, errors.ErrUnsupported
-	}
 	var fd int
 	err := retry(func() (err error) {
 		fd, err = unix.Openat(d.fd, ".", unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, uint32(perm.Perm()))
@@ -41,7 +38,7 @@ func (d dir) CreateUnnamed(perm fs.FileMode) (File, error) {
 // those that share its credentials. The other one is open(2)'s, through /proc.
 func (d dir) LinkFile(f File, name string) error {
 	unnamed, ok := f.(file)
-	if !ok || d.self == nil || !isName(name) {
+	if !ok || !isName(name) {
 		return &os.LinkError{Op: "linkat", Old: "(unnamed)", New: name, Err: fs.ErrInvalid}
 	}
 	fd := int(unnamed.Fd())

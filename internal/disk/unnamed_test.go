@@ -56,14 +56,6 @@ func TestUnnamed(t *testing.T) {
 	if err := d.LinkFile(file{}, "../one"); !errors.Is(err, fs.ErrInvalid) {
 		t.Errorf("a path: %v", err)
 	}
-	root, err := os.OpenRoot(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer root.Close()
-	if _, err := At(root).CreateUnnamed(0o600); !errors.Is(err, errors.ErrUnsupported) {
-		t.Errorf("os.Root: %v", err)
-	}
 }
 
 // A directory that was removed has no room for files, by any name.
