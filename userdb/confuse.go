@@ -30,37 +30,34 @@ func mistakenf(format string, args ...any) error { return mistaken{fmt.Sprintf(f
 
 // scripts are those of names; each with the letters of those that it is written
 // together with.
-var scripts = []struct {
-	name   string
-	tables []*unicode.RangeTable
-}{
-	{"Latin", []*unicode.RangeTable{unicode.Latin}},
-	{"Cyrillic", []*unicode.RangeTable{unicode.Cyrillic}},
-	{"Greek", []*unicode.RangeTable{unicode.Greek}},
-	{"Chinese", []*unicode.RangeTable{unicode.Han, unicode.Bopomofo}},
-	{"Japanese", []*unicode.RangeTable{unicode.Han, unicode.Hiragana, unicode.Katakana, longVowel}},
-	{"Korean", []*unicode.RangeTable{unicode.Han, unicode.Hangul}},
-	{"Arabic", []*unicode.RangeTable{unicode.Arabic, arabicDigits}},
-	{"Armenian", []*unicode.RangeTable{unicode.Armenian}},
-	{"Bengali", []*unicode.RangeTable{unicode.Bengali}},
-	{"Devanagari", []*unicode.RangeTable{unicode.Devanagari}},
-	{"Ethiopic", []*unicode.RangeTable{unicode.Ethiopic}},
-	{"Georgian", []*unicode.RangeTable{unicode.Georgian}},
-	{"Gujarati", []*unicode.RangeTable{unicode.Gujarati}},
-	{"Gurmukhi", []*unicode.RangeTable{unicode.Gurmukhi}},
-	{"Hebrew", []*unicode.RangeTable{unicode.Hebrew}},
-	{"Kannada", []*unicode.RangeTable{unicode.Kannada}},
-	{"Khmer", []*unicode.RangeTable{unicode.Khmer}},
-	{"Lao", []*unicode.RangeTable{unicode.Lao}},
-	{"Malayalam", []*unicode.RangeTable{unicode.Malayalam}},
-	{"Myanmar", []*unicode.RangeTable{unicode.Myanmar}},
-	{"Oriya", []*unicode.RangeTable{unicode.Oriya}},
-	{"Sinhala", []*unicode.RangeTable{unicode.Sinhala}},
-	{"Tamil", []*unicode.RangeTable{unicode.Tamil}},
-	{"Telugu", []*unicode.RangeTable{unicode.Telugu}},
-	{"Thaana", []*unicode.RangeTable{unicode.Thaana}},
-	{"Thai", []*unicode.RangeTable{unicode.Thai}},
-	{"Tibetan", []*unicode.RangeTable{unicode.Tibetan}},
+var scripts = [][]*unicode.RangeTable{
+	{unicode.Latin},
+	{unicode.Cyrillic},
+	{unicode.Greek},
+	{unicode.Han, unicode.Bopomofo}, // Chinese
+	{unicode.Han, unicode.Hiragana, unicode.Katakana, longVowel}, // Japanese
+	{unicode.Han, unicode.Hangul},                                // Korean
+	{unicode.Arabic, arabicDigits},
+	{unicode.Armenian},
+	{unicode.Bengali},
+	{unicode.Devanagari},
+	{unicode.Ethiopic},
+	{unicode.Georgian},
+	{unicode.Gujarati},
+	{unicode.Gurmukhi},
+	{unicode.Hebrew},
+	{unicode.Kannada},
+	{unicode.Khmer},
+	{unicode.Lao},
+	{unicode.Malayalam},
+	{unicode.Myanmar},
+	{unicode.Oriya},
+	{unicode.Sinhala},
+	{unicode.Tamil},
+	{unicode.Telugu},
+	{unicode.Thaana},
+	{unicode.Thai},
+	{unicode.Tibetan},
 }
 
 // What Unicode counts among no script, as several use it.
@@ -93,7 +90,7 @@ func checkPart(part string) error {
 		}
 	}
 	for _, script := range scripts {
-		if writes(script.tables, part) {
+		if writes(script, part) {
 			return checkDigits(part)
 		}
 	}
