@@ -196,8 +196,8 @@ func passwordFromCommand(c *cli.Context, command string) (string, error) {
 	return text, nil
 }
 
-// openMailbox logs in to the POP3 server.
-func (a account) openMailbox(c *cli.Context) (*mailclient.POP3, error) {
+// openMaildrop logs in to the POP3 server.
+func (a account) openMaildrop(c *cli.Context) (*mailclient.POP3, error) {
 	text, err := a.password(c)
 	if err != nil {
 		return nil, err
@@ -227,7 +227,7 @@ func (a account) openSubmission(c *cli.Context) (*mailclient.SMTP, error) {
 // withMaildrop logs in and calls f. A session that f could not finish is broken
 // off.
 func withMaildrop(c *cli.Context, a account, f func(*mailclient.POP3) error) error {
-	p, err := a.openMailbox(c)
+	p, err := a.openMaildrop(c)
 	if err != nil {
 		return err
 	}
