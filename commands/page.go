@@ -52,11 +52,8 @@ func (p *page) header(h message.Header) {
 	p.outside("Subject: " + mailclient.Printable(h.Subject) + "\n\n")
 }
 
-// message adds the text of a message.
-func (p *page) message(text string) { p.outside(text) }
-
-// outside adds text from outside. On a terminal, each of its lines is marked as
-// such.
+// outside adds text from outside, such as that of a message. On a terminal, each of its
+// lines is marked as such.
 func (p *page) outside(text string) {
 	w := mailclient.NewTerminalWriter(&p.text) // a buffer: nothing can fail
 	for line := range strings.Lines(text) {

@@ -138,11 +138,11 @@ func (l *letter) signedWith() string {
 func showLetter(c *cli.Context, l *letter) error {
 	page := newPage(c)
 	if l.isBare {
-		text, err := io.ReadAll(io.LimitReader(l.content, maxBareText))
+		text, err := l.bareText()
 		if err != nil {
 			return err
 		}
-		page.message(string(text))
+		page.outside(text)
 		return page.show()
 	}
 	m, err := message.Read(l.content)
@@ -167,7 +167,7 @@ func showLetter(c *cli.Context, l *letter) error {
 		return err
 	}
 	page.header(l.header)
-	page.message(body.Text)
+	page.outside(body.Text)
 	for i, a := range body.Attachments {
 		where := ""
 		if i < len(saved) {
@@ -186,3 +186,8 @@ func showLetter(c *cli.Context, l *letter) error {
 
 // maxBareText bounds a text without a header that is shown.
 const maxBareText = 64 << 20
+
+func (l *letter) bareText() (string, error) {
+	text, err := io.ReadAll(io.LimitReader(l.content, maxBareText))
+	return string(text), err
+}

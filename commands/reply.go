@@ -127,25 +127,24 @@ func (l *composer) addOthers(kind string, list []message.Address) {
 	}
 }
 
+// text is what a person reads of a letter, without its attachments.
+func (l *letter) text() (string, error) {
+	if l.isBare {
+		return l.bareText()
+	}
+	m, err := message.Read(l.content)
+	if err != nil {
+		return "", err
+	}
+	body, err := m.Body(nil)
+	return body.Text, err
+}
+
 // quotation is what an answer may begin with.
 func quotation(l *letter) (string, error) {
-	text := ""
-	if l.isBare {
-		bare, err := io.ReadAll(io.LimitReader(l.content, maxBareText))
-		if err != nil {
-			return "", err
-		}
-		text = string(bare)
-	} else {
-		m, err := message.Read(l.content)
-		if err != nil {
-			return "", err
-		}
-		body, err := m.Body(nil)
-		if err != nil {
-			return "", err
-		}
-		text = body.Text
+	text, err := l.text()
+	if err != nil {
+		return "", err
 	}
 	var quote strings.Builder
 	fmt.Fprintf(&quote, "\n%s wrote:\n", mailclient.Printable(l.header.Sender()))
