@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -254,7 +253,7 @@ func Read(dir string) (s Status, err error) {
 		return s, fmt.Errorf("%s: %w", filepath.Join(dir, failureFile), err)
 	}
 	text, err := read(root, certificateFile)
-	if errors.Is(err, os.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) {
 		return s, nil
 	}
 	if err != nil {
