@@ -132,7 +132,9 @@ func newSetup(c *cli.Context) (*setup, error) {
 		s.cert, s.key = filepath.Join(s.keys, "tls-cert.pem"), filepath.Join(s.keys, "tls-key.pem")
 	}
 	var err error
-	s.listen, err = readListen(c, "", services)
+	if s.listen, err = readListen(c, "", services); err != nil {
+		return nil, err
+	}
 	if c.Bool("standard-ports") || s.system {
 		for service, addr := range standardPorts {
 			if s.listen[service] == "" {
@@ -140,7 +142,7 @@ func newSetup(c *cli.Context) (*setup, error) {
 			}
 		}
 	}
-	return s, err
+	return s, nil
 }
 
 // refuse returns an error if something would be overwritten.
