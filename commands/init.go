@@ -4,10 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -18,19 +16,6 @@ import (
 	"xm/internal/disk"
 	"xm/internal/keyring"
 	"xm/internal/safefile"
-)
-
-// listenSettings say where each service listens; standardPorts are what other
-// servers and mail programs expect (RFC 5321, RFC 8314, section 7, RFC 1939).
-var (
-	listenSettings = map[string]string{
-		smtpService: "smtp.listen", "submission": "submission.listen", "submissions": "submission.listen_tls",
-		pop3Service: "pop3.listen", "pop3s": "pop3.listen_tls", regdService: "regd.listen",
-		acmeService: "tls.acme_listen", metricsService: "metrics.listen",
-	}
-	standardPorts = map[string]string{
-		smtpService: ":25", "submission": ":587", "submissions": ":465", pop3Service: ":110", "pop3s": ":995", regdService: ":60085",
-	}
 )
 
 // Where the Debian package has things.
@@ -136,13 +121,19 @@ func newSetup(c *cli.Context) (*setup, error) {
 		return nil, err
 	}
 	if c.Bool("standard-ports") || s.system {
-		for service, addr := range standardPorts {
-			if s.listen[service] == "" {
-				s.listen[service] = addr
-			}
-		}
+		s.listenStandard()
 	}
 	return s, nil
+}
+
+// listenStandard has the services listen where others expect them, unless something
+// else was said.
+func (s *setup) listenStandard() {
+	for _, service := range services {
+		if service.standard != "" && s.listen[service.name] == "" {
+			s.listen[service.name] = service.standard
+		}
+	}
 }
 
 // refuse returns an error if something would be overwritten.
@@ -191,7 +182,7 @@ func (s *setup) ask(c *cli.Context) error {
 	}
 	standard, err := answer(c, "standard-ports", "Listen on the standard ports, for everybody? Else on high ports, for this machine alone", "no")
 	if err == nil && strings.HasPrefix(strings.ToLower(standard), "y") {
-		s.listen = standardPorts
+		s.listenStandard()
 	}
 	return err
 }
@@ -220,8 +211,10 @@ func (s *setup) config() (string, error) {
 	if s.postmaster != "" {
 		values = append(values, config.Value{Key: "postmaster", TOML: strconv.Quote(s.postmaster)})
 	}
-	for _, service := range slices.Sorted(maps.Keys(s.listen)) {
-		values = append(values, config.Value{Key: listenSettings[service], TOML: strconv.Quote(s.listen[service])})
+	for _, service := range services {
+		if addr := s.listen[service.name]; addr != "" {
+			values = append(values, config.Value{Key: service.setting, TOML: strconv.Quote(addr)})
+		}
 	}
 	text, err := config.Write(values)
 	if err != nil {

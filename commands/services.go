@@ -30,6 +30,8 @@ import (
 // service is one that xm can run.
 type service struct {
 	name       string
+	setting    string                     // of the config: where it listens
+	standard   string                     // where others expect it; "" for nowhere
 	configured func(config.Config) string // where it listens; "" if it is switched off
 	open       func(*host, *slog.Logger) (serveFunc, error)
 }
@@ -46,20 +48,26 @@ const (
 	metricsService = "metrics" // which is of use beside others alone
 )
 
+// The standard ports are those of RFC 5321, RFC 8314, section 7, and RFC 1939, and the
+// original's. The one of acme is its default.
 var (
 	smtpServices = []service{
-		{acmeService, acmeListen, (*host).acme},
-		{smtpService, func(c config.Config) string { return c.SMTP.Listen }, (*host).smtp},
-		{"submission", func(c config.Config) string { return c.Submission.Listen }, (*host).submission},
-		{"submissions", func(c config.Config) string { return c.Submission.ListenTLS }, (*host).submissions},
+		{acmeService, "tls.acme_listen", "", acmeListen, (*host).acme},
+		{smtpService, "smtp.listen", ":25", func(c config.Config) string { return c.SMTP.Listen }, (*host).smtp},
+		{"submission", "submission.listen", ":587", func(c config.Config) string { return c.Submission.Listen }, (*host).submission},
+		{"submissions", "submission.listen_tls", ":465", func(c config.Config) string { return c.Submission.ListenTLS }, (*host).submissions},
 	}
 	pop3Services = []service{
-		{pop3Service, func(c config.Config) string { return c.POP3.Listen }, (*host).pop3},
-		{"pop3s", func(c config.Config) string { return c.POP3.ListenTLS }, (*host).pop3s},
+		{pop3Service, "pop3.listen", ":110", func(c config.Config) string { return c.POP3.Listen }, (*host).pop3},
+		{"pop3s", "pop3.listen_tls", ":995", func(c config.Config) string { return c.POP3.ListenTLS }, (*host).pop3s},
 	}
-	regdServices    = []service{{regdService, func(c config.Config) string { return c.Regd.Listen }, (*host).regd}}
-	metricsServices = []service{{metricsService, func(c config.Config) string { return c.Metrics.Listen }, (*host).serveMetrics}}
-	services        = slices.Concat(smtpServices, pop3Services, regdServices, metricsServices)
+	regdServices = []service{
+		{regdService, "regd.listen", ":60085", func(c config.Config) string { return c.Regd.Listen }, (*host).regd},
+	}
+	metricsServices = []service{
+		{metricsService, "metrics.listen", "", func(c config.Config) string { return c.Metrics.Listen }, (*host).serveMetrics},
+	}
+	services = slices.Concat(smtpServices, pop3Services, regdServices, metricsServices)
 )
 
 func acmeListen(c config.Config) string {
