@@ -100,17 +100,15 @@ func addressRecords(name string, addrs []netip.Addr) []record {
 // does not run has the target "." (RFC 6186, section 3.4), so that they need not
 // try.
 func serviceRecords(cfg config.Config, domain string) (list []record) {
-	names := map[string]string{"submission": "_submission", "submissions": "_submissions", pop3Service: "_pop3", "pop3s": "_pop3s"}
 	for _, s := range services {
-		name, ok := names[s.name]
-		if !ok {
+		if !slices.Contains([]string{"submission", "submissions", pop3Service, "pop3s"}, s.name) {
 			continue
 		}
 		data := "0 0 0 ."
 		if addr := s.configured(cfg); addr != "" && !onLoopback(addr) {
 			data = "0 1 " + portOf(addr) + " " + cfg.Hostname + "."
 		}
-		list = append(list, record{name + "._tcp." + domain, "SRV", data, ""})
+		list = append(list, record{"_" + s.name + "._tcp." + domain, "SRV", data, ""})
 	}
 	slices.SortStableFunc(list, func(a, b record) int { return strings.Compare(a.Name, b.Name) })
 	return list
