@@ -153,7 +153,7 @@ func (a account) dataDir() (string, error) {
 	return filepath.Join(dir, "xm", a.User), nil
 }
 
-// errNoPassword says that there is none but by asking.
+// errNoPassword says that there is no password unless somebody is asked.
 var errNoPassword = errors.New("no password is at hand")
 
 // storedPassword returns the password if nobody has to be asked for it.

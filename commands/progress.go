@@ -24,8 +24,8 @@ type progress struct {
 	to    io.Writer
 }
 
-// withProgress makes an input show how far it is, if somebody is watching. It is
-// read so many times.
+// withProgress makes an input show how far it is, if somebody is watching. times is how
+// often it will be read.
 func withProgress(c *cli.Context, in input, times int64) input {
 	total := int64(-1)
 	if in.size >= 0 {

@@ -37,8 +37,8 @@ type known struct {
 	utf8 bool   // RFC 6856, section 2: headers may be in UTF-8
 }
 
-// log makes a logger, as most sessions have next to nothing to say, and many are
-// open.
+// log makes a logger each time: one that was kept would be memory of each of many idle
+// sessions, which have next to nothing to say.
 func (s *session) log() *slog.Logger {
 	log := s.conn.Logger(s.srv.Log)
 	if s.owner != "" {

@@ -27,7 +27,7 @@ import (
 const (
 	statName     = "userstat"
 	statLockName = ".userstat.lock"
-	// statDelay is how long what happened may wait for what happens next.
+	// statDelay is how long a change waits for others, to be written with them.
 	statDelay = 2 * time.Second
 	// statPatience bounds the wait for other writers.
 	statPatience = 10 * time.Second
