@@ -94,7 +94,7 @@ func (p *POP3) startTLS() error {
 	if _, offered := p.capabilities["STLS"]; !offered {
 		return errNoTLS
 	}
-	if _, err := p.do("STLS"); err != nil {
+	if err := p.do("STLS"); err != nil {
 		return err
 	}
 	if err := p.c.handshake(); err != nil {
@@ -112,7 +112,7 @@ func (p *POP3) login(auth Credentials) error {
 	if !p.c.channel().Secure {
 		return errClearPassword
 	}
-	if _, err := p.do("USER " + auth.User); err != nil {
+	if err := p.do("USER " + auth.User); err != nil {
 		return err
 	}
 	if err := p.c.send("PASS " + auth.Password); err != nil {
@@ -142,7 +142,7 @@ func (p *POP3) Close() error { return p.c.Close() }
 // nothing was, it does not matter how the server ends.
 func (p *POP3) Quit() error {
 	defer p.c.Close()
-	if _, err := p.do("QUIT"); p.deleted {
+	if err := p.do("QUIT"); p.deleted {
 		return err
 	}
 	return nil
@@ -223,15 +223,15 @@ func (p *POP3) Top(number, lines int) ([]byte, error) {
 // Delete marks a message to be deleted by Quit.
 func (p *POP3) Delete(number int) error {
 	p.deleted = true
-	_, err := p.do("DELE " + strconv.Itoa(number))
-	return err
+	return p.do("DELE " + strconv.Itoa(number))
 }
 
-func (p *POP3) do(command string) (string, error) {
+func (p *POP3) do(command string) error {
 	if err := p.c.send(command); err != nil {
-		return "", err
+		return err
 	}
-	return p.status(command)
+	_, err := p.status(command)
+	return err
 }
 
 // status reads a status line (RFC 1939, section 3).
@@ -260,7 +260,7 @@ func (p *POP3) multiline(command string) ([]byte, error) {
 }
 
 func (p *POP3) text(command string, limit int64, w io.Writer) error {
-	if _, err := p.do(command); err != nil {
+	if err := p.do(command); err != nil {
 		return err
 	}
 	if _, err := line.NewText(p.c.in, limit).WriteTo(w); err != nil {
