@@ -64,7 +64,7 @@ func (p *POP3) sayUTF8() error {
 	if _, offered := p.capabilities["UTF8"]; !offered {
 		return nil
 	}
-	_, err := p.do("UTF8")
+	err := p.do("UTF8")
 	if refused := new(ReplyError); errors.As(err, &refused) {
 		return nil // all other messages can be had
 	}
