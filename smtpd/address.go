@@ -111,11 +111,11 @@ func isAuthParam(value string) bool {
 		}
 	}
 	text := b.String()
-	if text == "<>" {
-		return true
+	if !strings.HasPrefix(text, "<") { // curl's --mail-auth writes <address>
+		text = "<" + text + ">"
 	}
-	_, _, err := parsePath("<" + text + ">")
-	return err == nil && text != ""
+	_, _, err := parsePath(text)
+	return err == nil && value != ""
 }
 
 // skipSourceRoute passes over "@a,@b:". RFC 5321, section 4.1.1.3: to be

@@ -28,6 +28,7 @@ for mechanism in "${mechanisms[@]}"; do
     by_curl --ssl-reqd --user "$alice:wrong horse" --login-options "AUTH=$mechanism" "$to_submission"
 done
 check 'curl, its own choice of mechanism' sends ESMTPSA by_curl --ssl-reqd --user "$alice:correct horse" "$to_submission"
+check 'curl, who has submitted it' sends ESMTPSA by_curl --ssl-reqd --user "$alice:correct horse" --mail-auth "$alice" "$to_submission"
 # 60: the certificate is not to be trusted.
 check "curl, a name that the certificate lacks" exits 60 by_curl --ssl-reqd --resolve "other.example:$relay:127.0.0.1" "smtp://other.example:$relay/"
 check 'curl, a CA that is not ours' exits 60 by_curl --ssl-reqd --cacert other.pem "$to_relay"
