@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"runtime/debug"
 	"strings"
-	"time"
 
 	"xm/internal/line"
 	"xm/internal/sasl"
@@ -139,13 +138,12 @@ func (s *session) loginApart(mechanism string, exchange *sasl.Server, converse f
 
 // login runs an exchange, and opens the maildrop of whoever it was.
 func (s *session) login(mechanism string, exchange *sasl.Server, converse func() (user string, err error)) reply {
-	began := time.Now()
 	user, err := converse()
 	s.srv.observer().Login(mechanism, string(sasl.OutcomeOf(err)), exchange.Took())
 	if errors.Is(err, sasl.ErrFailed) {
 		s.log().Warn("login failed", "user", exchange.Claimed(), "mechanism", mechanism)
 		s.failures++
-		s.conn.Pause(s.srv.FailureDelay - time.Since(began)) // the time tells nothing either
+		s.conn.Pause(s.srv.FailureDelay - exchange.Took()) // the time tells nothing either
 	}
 	if err != nil {
 		return s.authError(mechanism, err)

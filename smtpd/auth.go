@@ -3,7 +3,6 @@ package smtpd
 import (
 	"errors"
 	"strings"
-	"time"
 
 	"xm/internal/line"
 	"xm/internal/sasl"
@@ -37,13 +36,12 @@ func (s *session) auth(arg string) reply {
 	if hasInitial {
 		initial = &rest
 	}
-	began := time.Now()
 	user, err := s.srv.Logins.Converse(s.conn.Context(), s.conn.Peer(), exchange, initial, s.challenge)
 	s.srv.observer().Login(mechanism, string(sasl.OutcomeOf(err)), exchange.Took())
 	if errors.Is(err, sasl.ErrFailed) {
 		s.failures++
 		s.log.Warn("login failed", "user", exchange.Claimed(), "mechanism", mechanism)
-		s.conn.Pause(s.srv.FailureDelay - time.Since(began)) // the time tells nothing either
+		s.conn.Pause(s.srv.FailureDelay - exchange.Took()) // the time tells nothing either
 	}
 	if err != nil {
 		return s.authError(err)
