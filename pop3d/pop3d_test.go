@@ -152,7 +152,7 @@ func newServer() (*Server, *testMail) {
 		"Subject: vanished\r\n\r\nhello\r\n", ".\r\nx\r\n")
 	const trace = "Received: from a\r\n\tby b with UTF8SMTP id c\r\n"
 	mail.put("utf8", trace+"Subject: Grüße\r\n\r\nx\r\n", trace+"Subject: x\r\n\r\nGrüße\r\n", "Subject: Grüße\r\n\r\nx\r\n",
-		"Received: from a\r\n\tby b with ESMTP id c\r\nSubject: out with UTF8\r\n Grüße\r\n\r\nx\r\n")
+		"Received: from a\r\n\tby b with ESMTP id c\r\n"+trace+"Subject: out with UTF8\r\n Grüße\r\n\r\nx\r\n")
 	mail.put("troubled", "forbidden\r\n", "bad block\r\n", "good\r\n")
 	return &Server{Hostname: "mail.example.org", Users: testUsers{}, Mail: mail, Log: slog.New(slog.DiscardHandler)}, mail
 }

@@ -187,7 +187,7 @@ func (t *topper) cut(piece []byte) (part []byte, done bool) {
 	}
 }
 
-// isInternational reports whether a message needs UTF8: it came with SMTPUTF8, as
+// isInternational reports whether a message needs UTF8: it came here with SMTPUTF8, as
 // its trace tells (RFC 6531, section 4.3), and has UTF-8 in its header. Octets of
 // other messages' headers that are not ASCII break the rules with UTF8 as
 // without: they are sent as they always were. beginning holds all but enormous
@@ -197,7 +197,8 @@ func isInternational(beginning []byte) bool {
 	return cameAsUTF8(header) && bytes.ContainsFunc(header, func(r rune) bool { return r >= utf8.RuneSelf })
 }
 
-// cameAsUTF8 looks into the trace alone: a subject may say the same.
+// cameAsUTF8 looks at the newest field of the trace alone: what was there before, as the
+// subject, may say what it likes, and many clients end at a message that is refused.
 func cameAsUTF8(header []byte) bool {
 	with := []byte(" with UTF8")
 	if !bytes.Contains(header, with) { // hardly any has it
@@ -206,6 +207,9 @@ func cameAsUTF8(header []byte) bool {
 	received := false
 	for line := range bytes.Lines(header) {
 		if line[0] != ' ' && line[0] != '\t' { // no continuation of the field before
+			if received {
+				break
+			}
 			name, _, _ := bytes.Cut(line, []byte(":"))
 			received = bytes.EqualFold(name, []byte("Received"))
 		}
