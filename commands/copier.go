@@ -147,7 +147,8 @@ func (b *copier) messages(from, to string, have map[string]bool) (gone bool, err
 		err := add(filepath.Join(from, e.Name()), filepath.Join(to, e.Name()))
 		if errors.Is(err, fs.ErrNotExist) {
 			gone = true
-			return nil
+			_, err = os.Stat(to) // or it is the copy that is gone
+			return err
 		}
 		have[id] = err == nil
 		return err

@@ -2,7 +2,9 @@ package commands
 
 import (
 	"context"
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -14,20 +16,23 @@ import (
 // does before each file.
 type asked struct {
 	context.Context
-	do func()
+	do func() error
 }
 
-func (a asked) Err() error {
-	a.do()
-	return nil
+func (a asked) Err() error { return a.do() }
+
+// copierThat calls do before each file.
+func copierThat(do func() error) *copier {
+	c := cli.NewContext(&cli.App{ErrWriter: io.Discard}, nil, nil)
+	c.Context = asked{context.Background(), do}
+	return &copier{c: c}
 }
 
-// A message that another program moves from cur back to new, as unread, is in the copy.
-func TestCopyOfMailThatMovesBack(t *testing.T) {
-	dir := t.TempDir()
-	drop := filepath.Join(dir, "alice")
-	for _, name := range []string{"new/1.A", "cur/2.B:2,S", "tmp/3.C"} {
-		file := filepath.Join(drop, name)
+// maildirOf makes a Maildir of files that hold their names.
+func maildirOf(t *testing.T, dir string, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		file := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -35,11 +40,17 @@ func TestCopyOfMailThatMovesBack(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c := cli.NewContext(&cli.App{ErrWriter: io.Discard}, nil, nil)
-	c.Context = asked{context.Background(), func() {
+}
+
+// A message that another program moves from cur back to new, as unread, is in the copy.
+func TestCopyOfMailThatMovesBack(t *testing.T) {
+	dir := t.TempDir()
+	drop := filepath.Join(dir, "alice")
+	maildirOf(t, drop, "new/1.A", "cur/2.B:2,S", "tmp/3.C")
+	b := copierThat(func() error {
 		_ = os.Rename(filepath.Join(drop, "cur/2.B:2,S"), filepath.Join(drop, "new/2.B")) // once
-	}}
-	b := &copier{c: c}
+		return nil
+	})
 	if err := b.drop(drop, filepath.Join(dir, "copy")); err != nil {
 		t.Fatal(err)
 	}
@@ -47,5 +58,21 @@ func TestCopyOfMailThatMovesBack(t *testing.T) {
 		if text, err := os.ReadFile(filepath.Join(dir, "copy", name)); string(text) != want {
 			t.Errorf("%s holds %q, %v", name, text, err)
 		}
+	}
+}
+
+// Where the copy goes away there is nothing to wait for.
+func TestCopyThatIsRemoved(t *testing.T) {
+	dir := t.TempDir()
+	maildirOf(t, filepath.Join(dir, "alice"), "new/1.A", "cur/2.B:2,S", "tmp/3.C")
+	asked := 0
+	b := copierThat(func() error {
+		if asked++; asked > 100 {
+			return context.Canceled
+		}
+		return os.RemoveAll(filepath.Join(dir, "copy"))
+	})
+	if err := b.drop(filepath.Join(dir, "alice"), filepath.Join(dir, "copy")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("after %d files: %v", asked, err)
 	}
 }
