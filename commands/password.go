@@ -98,7 +98,7 @@ func (s secret) fromLine(line string) (string, error) {
 	switch {
 	case text == "":
 		return "", fmt.Errorf("there is no %s in the first line", s.name)
-	case len(line) > maxPassword:
+	case len(text) > maxPassword:
 		return "", fmt.Errorf("the %s is over %d octets", s.name, maxPassword)
 	case strings.ContainsAny(text, "\r\x00"):
 		return "", fmt.Errorf("the %s holds a CR or NUL", s.name)
