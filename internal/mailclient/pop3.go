@@ -41,7 +41,7 @@ func OpenPOP3(ctx context.Context, server Server, auth Credentials) (*POP3, erro
 }
 
 func (p *POP3) begin(auth Credentials) error {
-	if _, err := p.status("the connection"); err != nil {
+	if err := p.status("the connection"); err != nil {
 		return err
 	}
 	if err := p.learn(); err != nil {
@@ -118,8 +118,7 @@ func (p *POP3) login(auth Credentials) error {
 	if err := p.c.send("PASS " + auth.Password); err != nil {
 		return err
 	}
-	_, err := p.status("PASS")
-	return err
+	return p.status("PASS")
 }
 
 // challenge reads the server's turn of AUTH.
@@ -131,8 +130,7 @@ func (p *POP3) challenge() (string, bool, error) {
 	if l == "+" || strings.HasPrefix(l, "+ ") {
 		return l[1:], true, nil
 	}
-	_, err = statusOf("AUTH", l)
-	return "", false, err
+	return "", false, statusOf("AUTH", l)
 }
 
 // Close breaks the session off: nothing is deleted. It does nothing after Quit.
@@ -230,27 +228,26 @@ func (p *POP3) do(command string) error {
 	if err := p.c.send(command); err != nil {
 		return err
 	}
-	_, err := p.status(command)
-	return err
+	return p.status(command)
 }
 
 // status reads a status line (RFC 1939, section 3).
-func (p *POP3) status(command string) (string, error) {
+func (p *POP3) status(command string) error {
 	l, err := p.c.readLine()
 	if err != nil {
-		return "", err
+		return err
 	}
 	return statusOf(command, l)
 }
 
-func statusOf(command, l string) (string, error) {
-	if text, ok := strings.CutPrefix(l, "+OK"); ok {
-		return strings.TrimSpace(text), nil
+func statusOf(command, l string) error {
+	switch {
+	case strings.HasPrefix(l, "+OK"):
+		return nil
+	case strings.HasPrefix(l, "-ERR"):
+		return &ReplyError{command, l}
 	}
-	if strings.HasPrefix(l, "-ERR") {
-		return "", &ReplyError{command, l}
-	}
-	return "", fmt.Errorf("the server answered %q, which is not POP3", Printable(l))
+	return fmt.Errorf("the server answered %q, which is not POP3", Printable(l))
 }
 
 func (p *POP3) multiline(command string) ([]byte, error) {
