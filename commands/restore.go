@@ -72,7 +72,8 @@ func (b *copier) missing(from, to string) error {
 	if _, err := os.Stat(from); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err := b.file(from, to); !errors.Is(err, fs.ErrExist) {
+	err := durably(filepath.Dir(to), func() error { return b.file(from, to) })
+	if !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	say(b.c, "%s stays as it is", to)
@@ -135,7 +136,7 @@ func (b *copier) restoreKeys(from, to string) error {
 	if err := safefile.MkdirAll(to, st.Mode().Perm()); err != nil {
 		return err
 	}
-	return errors.Join(b.giveAway(to, st), b.keyFiles(from, to))
+	return durably(to, func() error { return errors.Join(b.giveAway(to, st), b.keyFiles(from, to)) })
 }
 
 // restoreACME puts back the certificate that was obtained, and the account, where
@@ -152,5 +153,5 @@ func (b *copier) restoreACME(cfg config.Config, from string) error {
 	if err := safefile.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 		return err
 	}
-	return b.tree(from, to)
+	return durably(filepath.Dir(to), func() error { return b.tree(from, to) })
 }
