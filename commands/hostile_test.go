@@ -375,6 +375,84 @@ func smtpd(t *testing.T) (addr string, said <-chan string) {
 	return l.Addr().String(), mail
 }
 
+// A server that closes the connection after so many messages gets the others in the
+// next; one that takes nothing gets no third connection (RFC 5321, section 3.8).
+func TestSendToAServerThatCloses(t *testing.T) {
+	s := startSystem(t, t.TempDir())
+	s.pair()
+	for name, c := range map[string]struct {
+		takes []int // in each connection
+		code  int
+	}{
+		"one each":    {[]int{1, 1, 1}, 0},
+		"two":         {[]int{2, 1}, 0},
+		"no more":     {[]int{1, 0}, 1},
+		"none":        {[]int{0}, 1},
+		"unreachable": {[]int{1}, 1},
+	} {
+		addr, stop := closingServer(t, c.takes)
+		args := []string{"send", "--plain", "bob", "--bcc", "carol", "--bcc", "dave", "hi", "--user", "alice",
+			"--password-file", s.file("alice.password", "alice's secret\n"), "--smtp", addr, "--pop3", addr}
+		_, stderr, code := s.xm("alice", "", args...)
+		if taken := stop(); !slices.Equal(taken, c.takes) {
+			t.Errorf("%s: the connections took %v messages", name, taken)
+		}
+		all := 0
+		for _, count := range c.takes {
+			all += count
+		}
+		if code != c.code || strings.Count(stderr, "sent to") != all+c.code {
+			t.Errorf("%s: %d %s", name, code, stderr)
+		}
+	}
+}
+
+// closingServer takes so many messages in each connection, and no connection after
+// those; stop tells how many it took.
+func closingServer(t *testing.T, takes []int) (addr string, stop func() []int) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := make(chan []int, 1)
+	go func() {
+		defer l.Close()
+		var counts []int
+		for _, limit := range takes {
+			conn, err := l.Accept()
+			if err != nil {
+				break
+			}
+			conn.SetDeadline(time.Now().Add(patience))
+			counts = append(counts, takeMessages(conn, limit))
+			conn.Close()
+		}
+		taken <- counts
+	}()
+	return l.Addr().String(), func() []int { l.Close(); return <-taken }
+}
+
+func takeMessages(conn net.Conn, limit int) (count int) {
+	fmt.Fprint(conn, "220 x\r\n")
+	for in := bufio.NewScanner(conn); in.Scan(); {
+		switch verb, _, _ := strings.Cut(in.Text(), " "); {
+		case verb == "MAIL" && count == limit:
+			fmt.Fprint(conn, "421 4.7.0 enough\r\n")
+			return count
+		case verb == "DATA":
+			fmt.Fprint(conn, "354 go\r\n")
+			for in.Scan() && in.Text() != "." {
+			}
+			count++
+			fallthrough
+		default:
+			fmt.Fprint(conn, "250 ok\r\n")
+		}
+	}
+	return count
+}
+
 // One whom a message gives no address of, or none that mail can be sent to, is left out
 // of the answer; the others are not.
 func TestReplyLeavesOutWhoHasNoAddress(t *testing.T) {

@@ -115,14 +115,23 @@ func (o *outgoing) submit() []error {
 		}
 		return failed
 	}
-	defer s.Close()
+	defer func() { s.Close() }()
+	taken := false // something, in this session
 	for groups := o.envelopes(); len(groups) > 0; {
 		group := groups[0]
-		groups = groups[1:]
 		var refused []error
 		if err == nil {
 			refused, err = o.send(s, group)
 		}
+		if taken && errors.Is(err, mailclient.ErrClosing) { // some servers take so many messages, and no more
+			taken = false
+			if next, openErr := o.account.openSubmission(o.c); openErr == nil {
+				s, err = next, nil
+				continue
+			}
+		}
+		groups = groups[1:]
+		taken = taken || err == nil && slices.Contains(refused, nil)
 		for i, at := range group {
 			if err != nil {
 				failed[at] = interrupted(o.c.Context, err)

@@ -9,6 +9,10 @@ import (
 var (
 	// ErrBroken is matched by errors after which a connection is of no more use.
 	ErrBroken = errors.New("the server broke the connection off")
+	// ErrClosing is matched where the server says with its reply that it closes the
+	// connection (RFC 5321, section 3.8). It took nothing of the message. ErrBroken is
+	// matched, too.
+	ErrClosing = fmt.Errorf("%w", ErrBroken)
 	// ErrUnreachable is matched where there is no connection.
 	ErrUnreachable = errors.New("can't reach")
 	// ErrLogin is matched where a server does not take user name and password.

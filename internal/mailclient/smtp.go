@@ -138,7 +138,7 @@ func (s *SMTP) Send(env Envelope, write func(io.Writer) error) (refused []error,
 	case err == nil:
 	case errors.As(err, &reply) && reply.closes():
 		s.c.Close()
-		return nil, fmt.Errorf("%w: %v", ErrBroken, reply)
+		return nil, fmt.Errorf("%w: %v", ErrClosing, reply)
 	case errors.As(err, &reply):
 		_, _ = s.do("RSET", "250") // what comes of it shows at the next MAIL
 	default:
@@ -228,7 +228,7 @@ func (s *SMTP) whyStopped(err error) error {
 	if _, said := s.reply("the message", "250"); said != nil && !errors.Is(said, ErrBroken) {
 		return fmt.Errorf("%w: %v", ErrBroken, said)
 	}
-	return s.c.broken(err)
+	return s.c.broken(network) // once: err may tell it of each write
 }
 
 func (s *SMTP) do(command, want string) ([]string, error) {
