@@ -74,7 +74,7 @@ func (s secret) askTwice(c *cli.Context, prompt string) (string, error) {
 func (s secret) fromFile(c *cli.Context, file string) (string, error) {
 	in := c.App.Reader
 	if file != stdio {
-		f, err := os.Open(file)
+		f, err := await(c.Context, func() (*os.File, error) { return os.Open(file) })
 		if err != nil {
 			return "", err
 		}

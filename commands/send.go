@@ -149,11 +149,12 @@ func (l *composer) send() error {
 	return o.deliver()
 }
 
-// attach opens each file once, so that what can't be read is known early.
+// attach opens each file once, so that what can't be read is known early; what a pipe
+// has can be read once.
 func (l *composer) attach() error {
 	for _, path := range l.c.StringSlice("a") {
 		open := func() (io.ReadCloser, error) {
-			f, err := os.Open(path)
+			f, err := await(l.c.Context, func() (*os.File, error) { return os.Open(path) })
 			if err != nil {
 				return nil, err
 			}
@@ -161,19 +162,21 @@ func (l *composer) attach() error {
 				f.Close()
 				return nil, errors.Join(err, fmt.Errorf("%s is a directory", path))
 			}
-			return f, nil
-		}
-		f, err := open()
-		if err != nil {
-			return fmt.Errorf("attach: %w", err)
+			return struct {
+				io.Reader
+				io.Closer
+			}{inputOf(l.c.Context, f, nil).Reader, f}, nil
 		}
 		file := message.File{Name: filepath.Base(path), Open: open}
-		if st, statErr := os.Stat(path); statErr == nil && st.Mode().IsRegular() { // what a pipe has can be read once
-			file.UTF8, err = isUTF8(f)
-		}
-		f.Close()
-		if err != nil {
-			return fmt.Errorf("attach: %w", err)
+		if st, err := os.Stat(path); err != nil || st.IsDir() || st.Mode().IsRegular() {
+			f, err := open()
+			if err == nil {
+				file.UTF8, err = isUTF8(f)
+				f.Close()
+			}
+			if err != nil {
+				return fmt.Errorf("attach: %w", err)
+			}
 		}
 		l.draft.Files = append(l.draft.Files, file)
 	}
