@@ -136,7 +136,7 @@ func (l *localMail) add(m incoming, write func(io.Writer) error) error {
 
 func (l *localMail) note(id string, octets int64) error {
 	now := time.Now()
-	if _, err := fmt.Fprintf(l.state, "%s %d %d\n", id, now.Unix(), octets); err != nil {
+	if err := addLine(l.state, fmt.Sprintf("%s %d %d", id, now.Unix(), octets)); err != nil {
 		return err
 	}
 	l.fetched[id] = download{now, octets}
