@@ -127,6 +127,32 @@ func TestStopBeforeProxyHeader(t *testing.T) {
 	}
 }
 
+// A balancer that looks whether the port is open is no reason for a warning; one whose
+// header is cut off is.
+func TestProxyThatLooks(t *testing.T) {
+	for sent, want := range map[string]string{"": "", "PROXY TCP4 ": "PROXY header"} {
+		synctest.Test(t, func(t *testing.T) {
+			var log linetest.Log
+			s := behindProxy()
+			s.Log = slog.New(slog.NewTextHandler(&log, nil))
+			pipe, stop, done := serveInBubble(t, s)
+			conn := pipe.Dial()
+			if _, err := io.WriteString(conn, sent); err != nil {
+				t.Error(err)
+			}
+			conn.Close()
+			synctest.Wait()
+			if text := log.String(); strings.Contains(text, "WARN") != (want != "") || !strings.Contains(text, want) {
+				t.Errorf("%q is logged as %q", sent, text)
+			}
+			stop()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 func behindProxy() *Server {
 	return &Server{Proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Handle: echo, Log: slog.New(slog.DiscardHandler)}
 }

@@ -11,6 +11,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -68,10 +69,10 @@ type Server struct {
 // Serve accepts connections from l, which it closes, until ctx is done. Then
 // sessions that wait for a command between transactions, for a PROXY header, for a
 // client's part of a handshake, or for it to begin, are interrupted (Conn.ReadLine,
-// StartTLS and Input return ErrStopping to them), the others may go on for Grace, and what is left is
-// cut off: its waits for input end, and soon the connection. It returns nil after
-// such a stop, or the error that ended the listener. If Accept returns ErrHandedOver,
-// l stays open, and the sessions go on until they end or ctx is done.
+// StartTLS and Input return ErrStopping to them), the others may go on for Grace, and
+// what is left is cut off: its waits for input end, and soon the connection. It returns
+// nil after such a stop, or the error that ended the listener. If Accept returns
+// ErrHandedOver, l stays open, and the sessions go on until they end or ctx is done.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	if s.ImplicitTLS && s.Certificate == nil {
 		return errors.Join(ErrNoTLS, l.Close())
@@ -159,6 +160,10 @@ func (s *Server) session(c *Conn) {
 		if errors.Is(err, ErrStopping) {
 			s.observer().Refused(RefusedStopping)
 			s.Log.Info("connection refused", "session", c.ID, "proxy", c.peer, "err", err)
+			return
+		}
+		if err == io.EOF { // the balancer has looked whether the port is open, as it may every second
+			s.Log.Debug("connection closed", "session", c.ID, "proxy", c.peer)
 			return
 		}
 		if err != nil {
