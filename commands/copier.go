@@ -87,7 +87,38 @@ func (b *copier) contents(from, to string, sub func(from, to string) error) erro
 
 // data copies what is in a data directory, which is no Maildir, though a user may be
 // called cur.
-func (b *copier) data(from, to string) error { return b.contents(from, to, b.drop) }
+func (b *copier) data(from, to string) error {
+	if err := b.contents(from, to, b.drop); err != nil {
+		return err
+	}
+	return b.links(from, to)
+}
+
+// links copies those to maildrops. What one leads to, somewhere else, is no part of the
+// copy, and may not even be there.
+func (b *copier) links(from, to string) error {
+	entries, err := os.ReadDir(from)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Type() != fs.ModeSymlink {
+			continue
+		}
+		link := filepath.Join(from, e.Name())
+		target, err := os.Readlink(link)
+		if err == nil {
+			err = os.Symlink(target, filepath.Join(to, e.Name()))
+		}
+		if err != nil {
+			return err
+		}
+		if !filepath.IsLocal(target) {
+			say(b.c, "warning: %s leads to %s, which is not copied", link, target)
+		}
+	}
+	return nil
+}
 
 // drop copies a directory below a data directory, which may be a Maildir.
 func (b *copier) drop(from, to string) error {
