@@ -94,8 +94,8 @@ func (b *copier) data(from, to string) error {
 	return b.links(from, to)
 }
 
-// links copies those to maildrops. What one leads to, somewhere else, is no part of the
-// copy, and may not even be there.
+// links copies the symbolic links to maildrops, and says which lead out of the data
+// directory: what is there is not copied.
 func (b *copier) links(from, to string) error {
 	entries, err := os.ReadDir(from)
 	if err != nil {

@@ -8,10 +8,10 @@ import (
 	"os"
 	"strings"
 
-	"xm/userdb"
-
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
+
+	"xm/userdb"
 )
 
 func passwordFileFlag() cli.Flag {
