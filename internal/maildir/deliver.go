@@ -128,8 +128,7 @@ func (d *Delivery) commitRecorded(recorded *entry, name string, content []byte) 
 	// Nobody sees the file before its record is durable, but it may be written.
 	var written error
 	if err := recorded.sync(func() { written = d.write(content, newUnnamedFile) }); err != nil {
-		_ = recorded.cancel() // the record may be on the disk all the same
-		return errors.Join(err, written)
+		return errors.Join(err, written, recorded.cancel()) // the record may be on the disk all the same
 	}
 	if written == nil {
 		written = d.publish(name, false)
